@@ -1,0 +1,16 @@
+"""The SQL registry that the server and the training pipeline share."""
+
+from tfaas.registry.database import Database
+from tfaas.registry.names import LATEST, Reference, check_name, parse_reference
+from tfaas.registry.repository import NewVersion, Repository, VersionRecord
+
+__all__ = [
+    "LATEST",
+    "Database",
+    "NewVersion",
+    "Reference",
+    "Repository",
+    "VersionRecord",
+    "check_name",
+    "parse_reference",
+]
