@@ -1,0 +1,190 @@
+"""Archives that are broken or hostile are refused, and nothing of them stays."""
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from tests.networks import linear_onnx, model_bytes
+from tests.servers import Server, running_server
+
+GOOD = linear_onnx([2.0])
+
+
+def archive(*members: tuple[str, bytes | tarfile.TarInfo]) -> bytes:
+    """A .tar.gz with these members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in members:
+            if isinstance(content, tarfile.TarInfo):
+                content.name = name
+                tar.addfile(content)
+            else:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def special(kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo()
+    info.type, info.linkname = kind, target
+    return info
+
+
+def params(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+@pytest.fixture(scope="module")
+def strict_server(tmp_path_factory: pytest.TempPathFactory):
+    """A server with small limits."""
+    with running_server(
+        tmp_path_factory.mktemp("strict") / "data",
+        TFAAS_MAX_UNPACKED=str(8 * 1024**2),
+        TFAAS_MAX_MEMBERS="50",
+        TFAAS_PROVE_TIMEOUT="60",
+    ) as server:
+        answer = httpx.post(f"{server.url}/upload", content=archive(("good/m.onnx", GOOD)), timeout=60)
+        assert answer.status_code == 200, answer.text
+        yield server
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {
+        path for path in folder.rglob("*") if path.is_file() and path.name != ".lock" and "registry" not in path.name
+    }
+
+
+def ops(*nodes: object, output: str = "y", **constants: object) -> bytes:
+    return model_bytes(
+        list(nodes),
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", 2])],
+        **constants,
+    )
+
+
+# fmt: off
+BAD = {
+    "traversal": (archive(("m/m.onnx", GOOD), ("m/../../../canary", b"x")), "expected a name inside the bundle"),
+    "absolute": (archive(("/tmp/canary", b"x")), "expected a name inside the bundle"),
+    "symbolic link": (archive(("m/link", special(tarfile.SYMTYPE, "/etc"))), "no regular file or folder"),
+    "hard link": (archive(("m/a", b"x"), ("m/b", special(tarfile.LNKTYPE, "m/a"))), "no regular file or folder"),
+    "device": (archive(("m/null", special(tarfile.CHRTYPE))), "no regular file or folder"),
+    "fifo": (archive(("m/fifo", special(tarfile.FIFOTYPE))), "no regular file or folder"),
+    "duplicate": (archive(("m/m.onnx", GOOD), ("m/m.onnx", GOOD)), "twice"),
+    "file and folder": (archive(("m/a", b"x"), ("m/a/b", b"x")), "both as a file and as a folder"),
+    "control characters": (archive(("m/a\nb", b"x")), "no name for a file"),
+    "too many members": (archive(*((f"m/{i}", b"") for i in range(60))), "more than 50 members"),
+    "bomb": (archive(("m/zeros", bytes(9 * 1024**2))), "more than 8388608 bytes"),
+    "empty": (archive(), "holds no files"),
+    "truncated": (archive(("m/m.onnx", os.urandom(5000)))[:3000], "can't be read"),
+    "cut after its members": (archive(("m/m.onnx", GOOD))[:-9], "can't be read"),
+    "gzip of no tar": (gzip.compress(b"hello" * 1000), "can't be read"),
+    "no model": (archive(("m/readme.txt", b"hello")), "holds no model, only readme.txt"),
+    "two models": (archive(("m/a.onnx", GOOD), ("m/b.onnx", GOOD)), "several models (a.onnx, b.onnx)"),
+    "unknown format": (archive(("m/m.pkl", b"\x80\x04."), ("m/params.json", params(model="m.pkl"))), "is no model"),
+    "named model missing": (archive(("m/m.onnx", GOOD), ("m/params.json", params(model="x"))), "not in the bundle"),
+    "not ONNX": (archive(("m/m.onnx", b"hello")), "no ONNX model"),
+    "not Keras": (archive(("m/m.keras", b"hello")), "Keras can't load 'm.keras'"),
+    "not frozen": (archive(("m/m.pb", b"hello")), "frozen graph"),
+    "not SavedModel": (archive(("m/saved_model.pb", b"\x08\x01hello")), "'saved_model.pb' is no SavedModel"),
+    "bad name": (archive(("-m/m.onnx", GOOD)), "not allowed"),
+    "two names": (archive(("m/m.onnx", GOOD), ("m/params.json", params(name="n"))), "expected one name"),
+    "no name": (archive(("m.onnx", GOOD)), "no top folder and no name"),
+    "wrong width": (archive(("m/m.onnx", GOOD), ("m/params.json", params(features=["a", "b"]))), "fill 2 numbers"),
+    "labels missing": (archive(("m/m.onnx", GOOD), ("m/params.json", params(labels="l.txt"))), "not in the bundle"),
+    "jagged without dim type": (
+        archive(("m/m.onnx", GOOD), ("m/params.json", params(features=[{"name": "a", "kind": "round"}]))),
+        "params.json: features.0.kind",
+    ),
+    "answers that depend on the batch": (
+        archive(("m/m.onnx", ops(helper.make_node("Softmax", ["x"], ["y"], axis=0)))), "differently alone"
+    ),
+    "half a surrogate": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"metrics": {"x": "\\ud800"}}')), "not JSON"),
+    "NUL": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"description": "\\u0000"}')), "NUL characters"),
+    "NaN": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"metrics": {"x": NaN}}')), "NaN is no JSON"),
+    "reference events differ": (
+        archive(("m/m.onnx", GOOD), ("m/reference.json", params(inputs=[[1.0]], outputs=[[3.0]]))),
+        "differ by up to 1 ",
+    ),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_bundle_is_refused_and_leaves_nothing(strict_server: Server, kind: str) -> None:
+    content, reason = BAD[kind]
+    before = files_below(strict_server.data_dir)
+    answer = httpx.post(f"{strict_server.url}/upload", content=content, timeout=120)
+    assert answer.status_code == 400, answer.text
+    assert reason in answer.json()["error"]
+    assert [row["name"] for row in httpx.get(f"{strict_server.url}/models").json()] == ["good"]
+    assert files_below(strict_server.data_dir) == before
+    assert httpx.post(f"{strict_server.url}/json", json={"values": [4]}).json() == [8.0]
+
+
+def test_clutter_of_macos_is_passed_over(strict_server: Server) -> None:
+    content = archive(("./mac/._m.onnx", b"x"), ("./mac/m.onnx", GOOD), ("./._mac", b"x"))
+    assert httpx.post(f"{strict_server.url}/upload", content=content, timeout=60).json()["model"] == "mac"
+    httpx.delete(f"{strict_server.url}/delete/mac").raise_for_status()
+
+
+def test_a_model_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Identity", ["v"], ["v_next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, ["N", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v_next", TensorProto.FLOAT, ["N", 1]),
+        ],
+    )
+    endless = model_bytes(
+        [helper.make_node("Loop", ["", "yes", "x"], ["y"], body=body)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        yes=np.array(True),
+    )
+    with running_server(tmp_path / "data", TFAAS_PROVE_TIMEOUT="4") as server:
+        answer = httpx.post(f"{server.url}/upload", content=archive(("endless/m.onnx", endless)), timeout=60)
+        assert answer.status_code == 400
+        assert "not ready after 4 s" in answer.json()["error"]
+        assert httpx.get(f"{server.url}/models").json() == []
+        assert files_below(server.data_dir / "tmp") == set()
+
+
+def test_a_graph_that_touches_files_is_refused(strict_server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "save.py"
+    script.write_text(
+        "import sys, tensorflow as tf\n"
+        "class M(tf.Module):\n"
+        "    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.float32, name='x')])\n"
+        "    def __call__(self, x):\n"
+        "        secret = tf.io.decode_raw(tf.io.read_file('/etc/hostname'), tf.uint8)\n"
+        "        return {'y': x + tf.cast(secret[0], tf.float32)}\n"
+        "m = M()\n"
+        "tf.saved_model.save(m, sys.argv[1], signatures={'serving_default': m.__call__})\n"
+    )
+    subprocess.run([sys.executable, script, tmp_path / "spy"], check=True, stderr=subprocess.DEVNULL)
+    with tarfile.open(tmp_path / "spy.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "spy", "spy")
+    content = (tmp_path / "spy.tar.gz").read_bytes()
+    answer = httpx.post(f"{strict_server.url}/upload", content=content, timeout=120)
+    assert answer.status_code == 400
+    assert "the graph uses the operation 'ReadFile'" in answer.json()["error"]

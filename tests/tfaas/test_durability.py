@@ -1,0 +1,116 @@
+"""What is acknowledged survives, what is not never shows, whatever happens to the process."""
+
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.networks import linear_onnx
+from tests.servers import Server, running_server, start_server
+
+
+def upload(server: Server, name: str, weight: float) -> httpx.Response:
+    files = {"model": ("m.onnx", linear_onnx([weight]))}
+    return httpx.post(f"{server.url}/upload", data={"name": name}, files=files, timeout=60)
+
+
+def ask(server: Server, name: str) -> object:
+    return httpx.post(f"{server.url}/json", json={"values": [1], "model": name}, timeout=30).json()
+
+
+@pytest.mark.parametrize("after", [0.05, 0.3, 0.6, 0.9, 1.2])
+def test_sigkill_in_the_middle_of_an_upload(data_dir: Path, after: float) -> None:
+    server = start_server(data_dir)
+    try:
+        assert upload(server, "kept", 3.0).status_code == 200
+        answers: list[int] = []
+
+        def replace() -> None:
+            try:
+                answers.append(upload(server, "kept", 4.0).status_code)
+            except httpx.TransportError:
+                answers.append(0)
+
+        client = threading.Thread(target=replace)
+        client.start()
+        time.sleep(after)
+    finally:
+        server.kill()
+    client.join()
+    with running_server(data_dir) as restarted:
+        (row,) = httpx.get(f"{restarted.url}/models").json()
+        acknowledged = answers == [200]
+        # A kill between the commit and the answer may leave the new version, but never a part of one.
+        assert row["version"] == 2 if acknowledged else row["version"] in (1, 2)
+        assert ask(restarted, "kept") == [3.0 if row["version"] == 1 else 4.0]
+        (own,) = (data_dir / "tmp").glob("process-*")
+        assert [path.name for path in own.iterdir()] == [".lock"]
+        assert not list((data_dir / "cache").glob(".partial-*"))
+
+
+def test_sigterm_answers_what_is_under_way_and_exits_with_0(data_dir: Path) -> None:
+    server = start_server(data_dir)
+    answers: list[httpx.Response] = []
+    client = threading.Thread(target=lambda: answers.append(upload(server, "late", 5.0)))
+    client.start()
+    time.sleep(0.3)  # the upload is being proven now
+    assert server.stop() == 0
+    client.join()
+    assert answers[0].status_code == 200
+    with running_server(data_dir) as restarted:
+        assert ask(restarted, "late") == [5.0]
+    assert list((data_dir / "tmp").glob("process-*")) == []
+
+
+def test_sigint_exits_with_130(data_dir: Path) -> None:
+    server = start_server(data_dir)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=30) == 130
+
+
+def test_an_upload_whose_client_goes_away_leaves_nothing(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            head = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
+            connection.sendall(head.encode() + b"\x1f\x8b" + bytes(1_000_000))
+            until(lambda: list((data_dir / "tmp").glob("*/upload-*")) != [])
+        until(lambda: list((data_dir / "tmp").glob("*/upload-*")) == [])
+        assert httpx.get(f"{server.url}/models").json() == []
+        assert "Traceback" not in server.log.read_text()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_damaged_cache_file_of_a_crash_is_never_served(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        assert upload(server, "m", 2.0).status_code == 200
+    for path in (data_dir / "cache").iterdir():
+        path.unlink()
+    (data_dir / "cache" / ".partial-crashed").write_bytes(b"half")
+    with running_server(data_dir) as server:
+        assert ask(server, "m") == [2.0]
+
+
+def test_the_registry_answers_errors_as_json_when_it_is_damaged(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        assert upload(server, "m", 2.0).status_code == 200
+        assert ask(server, "m") == [2.0]
+        (data_dir / "registry.db").rename(data_dir / "moved.db")
+        for suffix in ("-wal", "-shm"):
+            (data_dir / f"registry.db{suffix}").unlink(missing_ok=True)
+        assert ask(server, "m") == [2.0]  # a loaded model goes on answering
+        answer = httpx.get(f"{server.url}/readyz")
+        assert answer.status_code in (200, 503)
+        json.loads(answer.text)

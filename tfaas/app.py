@@ -1,0 +1,114 @@
+"""The server, wired together here and nowhere else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from tfaas import __version__
+from tfaas.api import models, status, uploads
+from tfaas.api.http_errors import error_response
+from tfaas.api.openapi import describe_predictions
+from tfaas.api.predict import PREFIXES, HotPath, predict_routes
+from tfaas.api.services import Services
+from tfaas.engine.resolve import Engine
+from tfaas.errors import InvalidRequest, TFaaSError
+from tfaas.observability.logs import configure_logs
+from tfaas.observability.metrics import Metrics
+from tfaas.registry import Database, Repository
+from tfaas.registry.artifacts import ArtifactCache
+from tfaas.settings import Settings
+from tfaas.workspace import Workspace
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The server as an ASGI application, for a database that is upgraded already."""
+    database = Database(settings.database_url)
+    repository = Repository(database)
+    metrics = Metrics()
+    artifacts = ArtifactCache(settings.artifact_cache, database)
+    engine = Engine(settings, repository, artifacts)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Workspace(settings.workspace) as scratch:
+            app.state.services = Services(
+                settings=settings,
+                repository=repository,
+                artifacts=artifacts,
+                engine=engine,
+                metrics=metrics,
+                scratch=scratch,
+                proofs=asyncio.Semaphore(settings.concurrent_proofs),
+            )
+            await engine.open()
+            try:
+                yield
+            finally:
+                await engine.close()
+                await database.close()
+
+    app = FastAPI(
+        title="TFaaS",
+        version=__version__,
+        summary="Inference as a service for high-energy physics",
+        lifespan=lifespan,
+        openapi_url=f"{settings.base_path}/openapi.json",
+        docs_url=f"{settings.base_path}/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for resource in (uploads, models, status):
+        app.include_router(resource.router, prefix=settings.base_path)
+    _answer_errors_as_json(app)
+    _describe(app, settings)
+    return HotPath(app, predict_routes(engine, settings, metrics), metrics)
+
+
+def create_app_from_environment() -> ASGIApp:
+    """For worker processes, which get the settings as environment variables."""
+    settings = Settings()
+    configure_logs(settings.log_level)
+    return create_app(settings)
+
+
+def _answer_errors_as_json(app: FastAPI) -> None:
+    async def answer(request: Request, error: Exception) -> Response:
+        code, headers, body = error_response(error)
+        return Response(body, code, headers)
+
+    async def answer_framework(request: Request, error: HTTPException) -> Response:
+        wrong = InvalidRequest(f"{request.method} {request.url.path}: {error.detail}")
+        _, headers, body = error_response(wrong)
+        return Response(body, error.status_code, headers | dict(error.headers or {}))
+
+    async def answer_validation(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return await answer(request, InvalidRequest(f"{where}: {first['msg']}"))
+
+    async def nobody_listens(request: Request, error: Exception) -> Response:
+        return Response(status_code=400)
+
+    app.add_exception_handler(TFaaSError, answer)
+    app.add_exception_handler(ClientDisconnect, nobody_listens)
+    app.add_exception_handler(HTTPException, answer_framework)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, answer_validation)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, answer)
+
+
+def _describe(app: FastAPI, settings: Settings) -> None:
+    framework_openapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = describe_predictions(framework_openapi(), settings.base_path, PREFIXES)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,31 @@
+"""Random inputs on which a model is tried before it is published."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfaas.runtimes import Signature, TensorSpec
+
+BATCH_SIZES = (1, 2, 7, 32)
+RELATIVE_TOLERANCE = 1e-4
+ABSOLUTE_TOLERANCE = 1e-5
+SEED = 20180801
+
+
+def random_inputs(signature: Signature, batch: int, missing: bool) -> list[npt.NDArray[Any]]:
+    """Arrays for every input: normal deviates for floats, 0 and 1 for everything else.
+
+    Args:
+        missing: let one float in ten be NaN.
+    """
+    generator = np.random.default_rng(SEED + batch)
+    return [_random(generator, spec, batch, missing) for spec in signature.inputs]
+
+
+def _random(generator: np.random.Generator, spec: TensorSpec, batch: int, missing: bool) -> npt.NDArray[Any]:
+    shape = (spec.batch or batch, *(size or 1 for size in spec.shape[1:]))
+    if spec.dtype.startswith("float"):
+        values = generator.normal(size=shape)
+        return np.where(missing & (generator.random(shape) < 0.1), np.nan, values).astype(spec.dtype)
+    return generator.integers(0, 2, size=shape).astype(spec.dtype)

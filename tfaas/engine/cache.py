@@ -1,0 +1,55 @@
+"""Loaded models in bounded memory, each loaded once."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+
+from tfaas.engine.model import LoadedModel
+from tfaas.registry import VersionRecord
+
+
+class ModelCache:
+    """The models used last, as many as fit; a model that is dropped lives on until its last request is answered."""
+
+    def __init__(self, load: Callable[[VersionRecord], Awaitable[LoadedModel]], memory: int) -> None:
+        self._load = load
+        self._memory = memory
+        self._models: OrderedDict[int, LoadedModel] = OrderedDict()
+        self._loading: dict[int, asyncio.Task[LoadedModel]] = {}
+
+    async def get(self, record: VersionRecord) -> LoadedModel:
+        """The loaded version; any number of simultaneous first requests load it once."""
+        model = self.loaded(record.id)
+        if model is not None:
+            return model
+        task = self._loading.get(record.id)
+        if task is None:
+            task = asyncio.create_task(self._load_and_keep(record))
+            self._loading[record.id] = task
+            task.add_done_callback(lambda _: self._loading.pop(record.id, None))
+        # A caller that goes away must not take the others' model with it.
+        return await asyncio.shield(task)
+
+    def loaded(self, version: int) -> LoadedModel | None:
+        """A version that is in memory, which counts as a use of it."""
+        model = self._models.get(version)
+        if model is not None:
+            self._models.move_to_end(version)
+        return model
+
+    @property
+    def versions(self) -> list[int]:
+        return list(self._models)
+
+    def discard(self, versions: Iterable[int]) -> None:
+        for version in versions:
+            self._models.pop(version, None)
+
+    async def _load_and_keep(self, record: VersionRecord) -> LoadedModel:
+        model = await self._load(record)
+        self._models[record.id] = model
+        used = sum(other.memory for other in self._models.values())
+        while used > self._memory and len(self._models) > 1:
+            _, dropped = self._models.popitem(last=False)
+            used -= dropped.memory
+        return model

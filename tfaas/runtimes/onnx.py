@@ -1,0 +1,51 @@
+"""ONNX Runtime, the engine that serves wherever it can."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime
+
+from tfaas.runtimes.signature import Signature, TensorSpec
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+ERRORS_ONLY = 3
+
+
+class OnnxSession:
+    """One `InferenceSession`, which is safe to run from several threads."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self.signature = Signature(
+            tuple(_spec(argument) for argument in self._session.get_inputs()),
+            tuple(_spec(argument) for argument in self._session.get_outputs()),
+        )
+        self._names = [spec.name for spec in self.signature.inputs]
+
+    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        results: list[npt.NDArray[Any]] = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+        return results
+
+
+def _spec(argument: Any) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) and size > 0 else None for size in argument.shape or ())
+    return TensorSpec(argument.name, DTYPES.get(argument.type, argument.type), shape)
