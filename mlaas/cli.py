@@ -1,0 +1,72 @@
+"""`mlaas train`: options in, one call to the workflow, lines for people out."""
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mlaas import __version__
+from mlaas.errors import MlaasError
+
+INTERRUPTED = 130
+PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mlaas")
+def cli() -> None:
+    """Train models on HEP files and publish them."""
+
+
+@cli.command()
+@click.option("--files", required=True, help="ROOT files or root:// URLs, comma-separated, or a text file of them.")
+@click.option("--labels", required=True, help="A label for each file, or a text file of them, or the label's branch.")
+@click.option("--model", required=True, type=PATH, help="Python file that defines model(idim).")
+@click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ...")
+@click.option("--preproc", type=PATH, help="preproc.json: new branches and cuts.")
+@click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
+@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@click.option("--fout", type=PATH, help="Where to save: .tar.gz for the bundle, .onnx or .keras for the model alone.")
+@click.option("--name", help="Name of the model (default: that of the model file).")
+@click.option("--publish", help="Registry (sqlite:///FILE, postgresql://...) or server (http://...) to publish to.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all that is random."
+)
+@click.option("--summary", type=PATH, help="Where to write the result as JSON.")
+def train(**options: Any) -> None:
+    """Read, select, assemble, train, export and publish, in one go."""
+    from mlaas.workflow import TrainOptions, train_and_publish
+
+    train_and_publish(TrainOptions(**options), click.echo)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
+    _quieten_tensorflow()
+    try:
+        cli.main(standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("mlaas: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"mlaas: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+    except MlaasError as error:
+        print(f"mlaas: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception:  # noqa: BLE001 - the last place where an error can be told
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def _quieten_tensorflow() -> None:
+    """Its start-up messages would bury ours; whoever wants them sets TF_CPP_MIN_LOG_LEVEL to less."""
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -1,0 +1,60 @@
+"""How many events there are, by part and label, and after each cut."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlaas.dataset.sources import Source
+from mlaas.dataset.split import PARTS, Part, Split
+from mlaas.errors import DataError
+from mlaas.selection import Selected, Selection
+
+# A label branch with more different values than this is taken for a quantity, not for classes.
+MAX_CLASSES = 100
+
+
+class Tally:
+    """Counts events by part and label, and those left after each cut.
+
+    Attributes:
+        cutflow: Text of each cut → events left after it.
+        counts: Part → events after the selection.
+        class_counts: Part → label → events after the selection; empty where the label is a quantity.
+        labels: The labels seen, at least ``MAX_CLASSES`` where there are more.
+    """
+
+    def __init__(self, files: Sequence[Source], split: Split, selection: Selection) -> None:
+        self._files = files
+        self._split = split
+        self.cutflow = dict.fromkeys(selection.labels(), 0)
+        self.counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
+        self.class_counts: dict[Part, dict[float, int]] = {part: {} for part in PARTS}
+        self.labels: set[float] = set()
+
+    def add(self, number: int, start: int, selected: Selected) -> None:
+        """Take in a block of events of file ``number`` that begins at entry ``start``.
+
+        Raises:
+            DataError: A label is not finite.
+        """
+        for text, left in zip(self.cutflow, selected.left, strict=True):
+            self.cutflow[text] += left
+        source = self._files[number]
+        entries = len(selected.kept)
+        labels = source.labels(selected.events, entries)
+        if not np.isfinite(labels[selected.kept]).all():
+            raise DataError(f"{source.reader.path}: branch {source.label_branch} has a label that is not finite")
+        parts = self._split.parts(source.reader.path, start, start + entries)
+        for place, part in enumerate(PARTS):
+            found, counts = np.unique(labels[selected.kept & (parts == place)], return_counts=True)
+            self.counts[part] += int(counts.sum())
+            self._add_labels(part, dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+    def _add_labels(self, part: Part, counts: dict[float, int]) -> None:
+        if len(self.labels) > MAX_CLASSES:
+            return
+        self.labels.update(counts)
+        for label, count in counts.items():
+            self.class_counts[part][label] = self.class_counts[part].get(label, 0) + count
+        if len(self.labels) > MAX_CLASSES:
+            self.class_counts = {part: {} for part in PARTS}

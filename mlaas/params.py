@@ -1,0 +1,92 @@
+"""`params.json`: how files are read and a model is trained."""
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from mlaas.errors import ParameterError
+
+
+class TrainParams(BaseModel):
+    """The fields of params.json; an empty string there means unset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    nevts: int = Field(-1, description="events over all files, -1 for all")
+    shuffle: bool = Field(True, description="shuffle the events of a chunk in each epoch")
+    chunk_size: int = Field(10_000, ge=1, description="events in a chunk")
+    epochs: int = Field(10, ge=1, description="passes over the training part")
+    batch_size: int = Field(100, ge=1, description="events in a step of the optimiser")
+    identifier: tuple[str, ...] = Field((), description="branches that tell events apart; never features")
+    branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")
+    selected_branches: tuple[str, ...] = Field((), description="names and patterns; all branches when empty")
+    exclude_branches: tuple[str, ...] = Field((), description="names and patterns that are left out")
+    hist: str | None = Field(None, description="accepted for compatibility: no histograms are drawn yet")
+    redirector: str = Field("", description="prefix of file names that are not local, such as root://host/")
+    split: float = Field(0.2, gt=0, lt=1, description="fraction of the events held out as the test part")
+    nan: float = Field(0.0, ge=-1e30, le=1e30, description="what a missing value becomes after normalisation")
+    verbose: int = Field(0, ge=0, description="0 or 1: how much is told")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return {key: item for key, item in value.items() if item != ""} if isinstance(value, dict) else value
+
+    @field_validator("identifier", "selected_branches", "exclude_branches", mode="before")
+    @classmethod
+    def _branch_names(cls, value: Any) -> Any:
+        """A list, a comma-separated string, or a file with a name a line."""
+        if not isinstance(value, str):
+            return value
+        if os.path.isfile(value):
+            return tuple(lines(Path(value)))
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("nevts")
+    @classmethod
+    def _all_or_some(cls, value: int) -> int:
+        if value == 0 or value < -1:
+            raise ValueError("expected -1 for all events, or a number of events")
+        return value
+
+
+def read_params(path: Path | None) -> TrainParams:
+    """The parameters in a file, or the defaults; raises ParameterError that names the field at fault."""
+    if path is None:
+        return TrainParams()
+    try:
+        fields = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ParameterError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ParameterError(f"{path} is not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise ParameterError(f"{path} holds a {type(fields).__name__}: expected an object")
+    try:
+        return TrainParams.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            meant = difflib.get_close_matches(name, TrainParams.model_fields, n=1)
+            hint = f"did you mean {meant[0]!r}?" if meant else f"expected {', '.join(TrainParams.model_fields)}"
+            raise ParameterError(f"{path}: unknown field {name!r}: {hint}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        given = json.dumps(first["input"])[:80]
+        raise ParameterError(f"{path}: {name}: {reason}, not {given}") from error
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text file, without empty ones and comments; raises ParameterError."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError as error:
+        raise ParameterError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"{path} is not text: expected a name a line") from error
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]

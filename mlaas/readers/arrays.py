@@ -1,0 +1,61 @@
+"""What the arrays of branches look like from outside: flat or jagged, of which numbers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def is_jagged(value: Any) -> bool:
+    """Whether ``value`` has a list of numbers for each event."""
+    return getattr(value, "ndim", 0) == 2
+
+
+def leaf_dtype(value: Any) -> np.dtype[Any]:
+    """dtype of the numbers in a flat or jagged awkward array, or of a number."""
+    layout = getattr(value, "layout", None)
+    if layout is None:
+        return np.asarray(value).dtype
+    while hasattr(layout, "content"):
+        layout = layout.content
+    dtype: np.dtype[Any] = np.dtype(layout.dtype)
+    return dtype
+
+
+def flat_values(array: Any) -> NDArray[Any]:
+    """Numbers (n,) of a flat awkward array, not copied where possible."""
+    import awkward as ak
+
+    values: NDArray[Any] = ak.to_numpy(array, allow_missing=False)
+    return values
+
+
+def jagged_values(array: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Offsets (n + 1,) and numbers of a jagged awkward array; event i has ``numbers[offsets[i]:offsets[i + 1]]``."""
+    layout = array.layout.to_ListOffsetArray64(False)
+    offsets: NDArray[np.int64] = np.asarray(layout.offsets.data)
+    content: NDArray[Any] = np.asarray(layout.content.to_backend_array())
+    return offsets, content
+
+
+def widened(array: Any) -> Any:
+    """``array`` in the widest type of its kind, bool as it is; uint64 in float64 if int64 is too narrow."""
+    import awkward as ak
+
+    dtype = leaf_dtype(array)
+    if dtype.kind == "b":
+        return array
+    if dtype.kind == "f":
+        return ak.values_astype(array, np.float64)
+    if dtype == np.uint64 and len(array) and np.any(ak.ravel(array) > np.iinfo(np.int64).max):
+        return ak.values_astype(array, np.float64)
+    return ak.values_astype(array, np.int64)
+
+
+def as_number(value: Any) -> Any:
+    """``value`` with bool as 0 and 1."""
+    if leaf_dtype(value).kind != "b":
+        return value
+    import awkward as ak
+
+    return ak.values_astype(value, np.int64) if hasattr(value, "layout") else np.int64(value)

@@ -1,0 +1,261 @@
+"""ROOT files: TTree and RNTuple, local or from an XRootD server."""
+
+import lzma
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from mlaas.errors import DataError, listing, suggestion
+from mlaas.readers.base import Branch, Events, cut_blocks
+from mlaas.readers.rntuple import RNTupleTable
+from mlaas.readers.ttree import TTreeTable
+
+# Seconds: an answer to one request, and a connection being made. uproot waits for a server that hangs twice
+# the first of them, for the request and for closing the file.
+REQUEST_TIMEOUT = 7
+CONNECTION_TIMEOUT = 5
+
+REMOTE_SCHEMES = ("root", "roots", "xroot", "xroots")
+
+
+class Table(Protocol):
+    """What this module needs of the two kinds of table in a ROOT file."""
+
+    entries: int
+    branches: dict[str, Branch]
+    skipped: dict[str, str]
+
+    def __init__(self, table: Any) -> None: ...
+
+    def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events: ...
+
+    def boundaries(self, names: Sequence[str]) -> list[int]: ...
+
+    def bytes_per_entry(self, names: Sequence[str]) -> float: ...
+
+
+TABLES: dict[str, type[Table]] = {
+    "TTree": TTreeTable,
+    "TNtuple": TTreeTable,
+    "TNtupleD": TTreeTable,
+    "ROOT::RNTuple": RNTupleTable,
+}
+
+
+class RootReader:
+    """Reads one table of a ROOT file; see :class:`mlaas.readers.base.Reader`.
+
+    Args:
+        path: Local path or ``root://`` URL.
+        tree: Name of the TTree or RNTuple, ``folder/name`` inside a folder; None takes the only one.
+
+    Raises:
+        DataError: The file or the tree is missing, damaged, of another format or out of reach.
+    """
+
+    def __init__(self, path: str, tree: str | None = None) -> None:
+        self.path = path
+        self._remote = is_remote(path)
+        self._file = _open(path, self._remote)
+        self._lock = threading.Lock()
+        try:
+            with self._translated("cannot be read"):
+                if (size := self._file.file.source.num_bytes) < self._file.file.fEND:
+                    raise DataError(f"{path}: truncated, {size} of {self._file.file.fEND} bytes are there")
+                tables = _newest_tables(self._file)
+                self.tree, key = _choose_tree(path, tree, tables)
+                self._table = TABLES[tables[self.tree][1]](self._file[key])
+                self.entries = self._table.entries
+                self.branches = self._table.branches
+                self.skipped = self._table.skipped
+                self.identity = f"{self._file.file.uuid}:{self.tree}:{self.entries}"
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, names: Sequence[str], start: int, stop: int) -> Events:
+        """See :meth:`mlaas.readers.base.Reader.read`."""
+        self._check(names)
+        stop = min(stop, self.entries)
+        start = min(max(start, 0), stop)
+        if not names:
+            return {}
+        threads = min(4, len(os.sched_getaffinity(0)))
+        with self._lock:
+            try:
+                with self._translated(f"cannot be read (entries {start} to {stop})"):
+                    events = self._table.read(names, start, stop, threads)
+                    for name, array in events.items():
+                        if len(array) != stop - start:
+                            raise ValueError(f"branch {name} has {len(array)} of {stop - start} events")
+                    return events
+            except DataError as error:
+                culprit = None if self._remote else self._first_damaged(names, start, stop)
+                if culprit is None:
+                    raise
+                message = f"{self.path}: branch {culprit} is damaged between entries {start} and {stop}"
+                raise DataError(message) from error
+
+    def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
+        """See :meth:`mlaas.readers.base.Reader.blocks`."""
+        self._check(names)
+        stop = min(stop, self.entries)
+        if not names:
+            return [(0, stop)] if stop else []
+        with self._translated("cannot be read"):
+            target = max(1, int(max_bytes / max(1.0, self._table.bytes_per_entry(names))))
+            boundaries = self._table.boundaries(names)
+        if not boundaries or boundaries[-1] < stop:
+            held = boundaries[-1] if boundaries else 0
+            raise DataError(f"{self.path}: damaged, {self.tree} claims {self.entries} events but holds {held}")
+        return cut_blocks(boundaries, stop, target)
+
+    def close(self) -> None:
+        """Close the file; the arrays read from it stay valid."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name in self.branches:
+                continue
+            if name in self.skipped:
+                raise DataError(f"{self.path}: branch {name} cannot be read: {self.skipped[name]}")
+            raise DataError(f"{self.path}: no branch {name} in {self.tree}{suggestion(name, self.branches)}")
+
+    def _first_damaged(self, names: Sequence[str], start: int, stop: int) -> str | None:
+        for name in names:
+            try:
+                with self._translated("cannot be read"):
+                    self._table.read([name], start, stop, 1)
+            except DataError:
+                return name
+        return None
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        with _translated(self.path, what):
+            yield
+
+
+def is_remote(path: str) -> bool:
+    """Whether ``path`` is a URL of an XRootD server."""
+    return "://" in path and path.split("://", 1)[0].lower() in REMOTE_SCHEMES
+
+
+@contextmanager
+def _translated(path: str, what: str) -> Iterator[None]:
+    """Turn what uproot and the libraries below it raise for bad files into a DataError."""
+    from cramjam import DecompressionError
+    from uproot.deserialization import DeserializationError
+
+    try:
+        yield
+    except (
+        OSError, EOFError, MemoryError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
+        AssertionError, NotImplementedError, RecursionError, RuntimeError,
+        struct.error, zlib.error, lzma.LZMAError, DecompressionError, DeserializationError,
+    ) as error:  # fmt: skip
+        reason = str(error).strip().split("\n", 1)[0].rstrip(":") or type(error).__name__
+        hint = "; XRD_REQUESTTIMEOUT sets how many seconds to wait" if isinstance(error, TimeoutError) else ""
+        raise DataError(f"{path}: {what}: {reason}{hint}") from error
+
+
+def _open(path: str, remote: bool) -> Any:
+    """Open ``path`` with uproot, without any thread of its own."""
+    import uproot
+
+    if remote:
+        _limit_waiting()
+        handler = uproot.XRootDSource
+        local = path
+    else:
+        if "://" in path and not path.startswith("file://"):
+            raise DataError(f"{path}: expected a local path or a root:// URL")
+        local = path.removeprefix("file://")
+        _check_local(path, Path(local))
+        handler = uproot.MultithreadedFileSource
+    with _translated(path, "cannot be opened"):
+        # A mapping, so that a colon in the name is not taken for the name of a tree.
+        return uproot.open(
+            {local: None}, handler=handler, use_threads=False, timeout=_request_timeout(),
+            array_cache=None, object_cache=None,
+        )  # fmt: skip
+
+
+def _check_local(path: str, local: Path) -> None:
+    if not local.exists():
+        raise DataError(f"{path}: no such file")
+    if not local.is_file():
+        raise DataError(f"{path}: not a file")
+    try:
+        with local.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
+    if not magic:
+        raise DataError(f"{path}: the file is empty (0 bytes)")
+    if magic != b"root":
+        raise DataError(f"{path}: not a ROOT file, it begins with {magic!r}")
+
+
+def _limit_waiting() -> None:
+    """Bound how long the XRootD client waits; XRD_… set in the environment has precedence.
+
+    By default the client tries an unreachable server for ten minutes and a broken stream for half an hour.
+    """
+    try:
+        from XRootD import client
+    except ImportError as error:
+        raise DataError("root:// URLs need the XRootD client: pip install xrootd") from error
+    for name, value in {
+        "ConnectionWindow": CONNECTION_TIMEOUT,
+        "ConnectionRetry": 1,
+        "RequestTimeout": _request_timeout(),
+        "StreamTimeout": _request_timeout(),
+        "StreamErrorWindow": CONNECTION_TIMEOUT,
+        "TimeoutResolution": 1,
+    }.items():
+        client.EnvPutInt(name, value)
+
+
+def _request_timeout() -> int:
+    value = os.environ.get("XRD_REQUESTTIMEOUT", "")
+    return int(value) if value.isdecimal() else REQUEST_TIMEOUT
+
+
+def _newest_tables(file: Any) -> dict[str, tuple[int, str]]:
+    """Name of every table in ``file`` → its newest cycle and its class."""
+    tables: dict[str, tuple[int, str]] = {}
+    for key, classname in file.classnames(recursive=True).items():
+        name, cycle = key.rsplit(";", 1)
+        if classname in TABLES and int(cycle) > tables.get(name, (0, ""))[0]:
+            tables[name] = (int(cycle), classname)
+    return tables
+
+
+def _choose_tree(path: str, tree: str | None, tables: dict[str, tuple[int, str]]) -> tuple[str, str]:
+    """Name of the tree to read, and the key that it has in the file."""
+    if not tables:
+        raise DataError(f"{path}: holds no TTree and no RNTuple")
+    if tree is None:
+        if len(tables) > 1:
+            raise DataError(f"{path}: name the tree to read, the file has {listing(tables)}")
+        tree = next(iter(tables))
+    name, _, cycle = tree.partition(";")
+    if name not in tables:
+        raise DataError(f"{path}: no tree {tree}{suggestion(name, tables)}; the file has {listing(tables)}")
+    return name, f"{name};{cycle or tables[name][0]}"

@@ -1,0 +1,108 @@
+"""Training of Keras models, on TensorFlow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from mlaas.errors import ModelError
+from mlaas.trainers import FloatArray
+from tfaas.bundles import function_to_onnx
+
+PREDICTION_BATCH = 8192
+# Parts of the names of losses that compare with a class; all others compare with the number that the label is.
+CLASSIFYING = ("crossentropy", "hinge", "ctc")
+
+
+class KerasTrainer:
+    """A compiled Keras model."""
+
+    framework = "keras"
+
+    def __init__(self, model: Any, width: int, classes: int) -> None:
+        if getattr(model, "loss", None) is None:
+            raise ModelError("model(idim) returned a Keras model that is not compiled: expected model.compile(...)")
+        self.model = model
+        self._width = width
+        outputs = self._build(width)
+        loss = _loss_name(model.loss)
+        self.classifies = any(part in loss for part in CLASSIFYING)
+        self._one_hot = loss.startswith("categorical")
+        self._classes = classes
+        if self._one_hot and not classes:
+            raise ModelError(f"the loss {loss} needs labels that are classes: these are quantities")
+        if self.classifies and classes > outputs and (classes > 2 or self._one_hot):
+            raise ModelError(f"the model has {outputs} outputs but the labels tell {classes} classes apart")
+        self._forward = tf.function(
+            lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, width), tf.float32)]
+        )
+
+    def fit(self, x: FloatArray, y: FloatArray, batch_size: int) -> float:
+        # The chunk comes shuffled; shuffling it again would cost a copy.
+        history = self._run(
+            lambda: self.model.fit(x, self._targets(y), batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+        )
+        return float(history.history["loss"][0])
+
+    def evaluate(self, x: FloatArray, y: FloatArray) -> float:
+        results = self._run(
+            lambda: self.model.evaluate(x, self._targets(y), batch_size=PREDICTION_BATCH, verbose=0, return_dict=True)
+        )
+        return float(results["loss"])
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        blocks = [
+            self._forward(tf.constant(x[start : start + PREDICTION_BATCH])).numpy()
+            for start in range(0, len(x), PREDICTION_BATCH)
+        ]
+        return np.concatenate(blocks).reshape(len(x), -1).astype(np.float32)
+
+    def weights(self) -> list[npt.NDArray[Any]]:
+        weights: list[npt.NDArray[Any]] = self.model.get_weights()
+        return weights
+
+    def restore(self, weights: list[npt.NDArray[Any]]) -> None:
+        self.model.set_weights(weights)
+
+    def save(self, path: Path) -> bool:
+        try:
+            self.model.save(path)
+        except (NotImplementedError, TypeError, ValueError):
+            return False  # a class of the user's own that does not say how it is built
+        return True
+
+    def export(self, path: Path) -> None:
+        signature = tf.TensorSpec((None, self._width), tf.float32, name="normalised")
+        network = tf.function(lambda normalised: {"output": self.model(normalised, training=False)})
+        function_to_onnx(network.get_concrete_function(signature), path)
+
+    def _build(self, width: int) -> int:
+        """Make the weights if they aren't yet, and count the outputs of an event."""
+        try:
+            outputs = self.model(np.zeros((1, width), np.float32), training=False)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"the model does not take the {width} columns of the data: {reason}") from error
+        if not hasattr(outputs, "shape"):
+            raise ModelError("the model has several outputs: expected one")
+        return int(np.prod(outputs.shape[1:]))
+
+    def _targets(self, y: FloatArray) -> npt.NDArray[Any]:
+        if self._one_hot:
+            return np.eye(self._classes, dtype=np.float32)[y.astype(np.int64)]
+        return y
+
+    def _run(self, step: Any) -> Any:
+        try:
+            return step()
+        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"the model can't be trained on these labels: {reason}") from error
+
+
+def _loss_name(loss: Any) -> str:
+    """The kind of a loss in small letters, whether it is given by name, as a function or as an object."""
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    return str(name).lower().replace("_", "")
