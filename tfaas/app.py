@@ -9,14 +9,15 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
 
 from tfaas import __version__
 from tfaas.api import models, status, uploads
+from tfaas.api.connection import Application
 from tfaas.api.http_errors import error_response
 from tfaas.api.openapi import describe_predictions
-from tfaas.api.predict import PREFIXES, HotPath, predict_routes
+from tfaas.api.predict import PREFIXES, predict_endpoints
 from tfaas.api.services import Services
+from tfaas.api.watch import Watch
 from tfaas.engine.resolve import Engine
 from tfaas.errors import InvalidRequest, TFaaSError
 from tfaas.observability.logs import configure_logs
@@ -27,13 +28,14 @@ from tfaas.settings import Settings
 from tfaas.workspace import Workspace
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The server as an ASGI application, for a database that is upgraded already."""
+def create_app(settings: Settings) -> Application:
+    """The server, for a database that is upgraded already; `tfaas.api.connection` answers its predictions."""
     database = Database(settings.database_url)
     repository = Repository(database)
     metrics = Metrics()
     artifacts = ArtifactCache(settings.artifact_cache, database)
     engine = Engine(settings, repository, artifacts)
+    watch = Watch(settings.keep_alive, settings.receive_timeout)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -48,9 +50,11 @@ def create_app(settings: Settings) -> ASGIApp:
                 proofs=asyncio.Semaphore(settings.concurrent_proofs),
             )
             await engine.open()
+            watching = asyncio.create_task(watch.run())
             try:
                 yield
             finally:
+                watching.cancel()
                 await engine.close()
                 await database.close()
 
@@ -68,10 +72,10 @@ def create_app(settings: Settings) -> ASGIApp:
         app.include_router(resource.router, prefix=settings.base_path)
     _answer_errors_as_json(app)
     _describe(app, settings)
-    return HotPath(app, predict_routes(engine, settings, metrics), metrics)
+    return Application(app, predict_endpoints(engine, settings, metrics), settings, watch, metrics)
 
 
-def create_app_from_environment() -> ASGIApp:
+def create_app_from_environment() -> Application:
     """For worker processes, which get the settings as environment variables."""
     settings = Settings()
     configure_logs(settings.log_level)

@@ -48,6 +48,7 @@ def serve(**options: Any) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from tfaas.api.connection import Connection
     from tfaas.observability.logs import configure_logs
 
     settings = _settings(options)
@@ -62,7 +63,7 @@ def serve(**options: Any) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         access_log=False,
         proxy_headers=False,

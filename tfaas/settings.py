@@ -31,6 +31,11 @@ class Settings(BaseSettings):
     log_level: str = Field("info", description="debug, info, warning or error")
 
     max_body: int = Field(8 * MEBIBYTE, ge=1024, description="bytes of a prediction request")
+    max_batch_body: int = Field(64 * MEBIBYTE, ge=1024, description="bytes of a request for many predictions")
+    max_headers: int = Field(100, ge=10, description="headers of a request")
+    max_header_bytes: int = Field(64 * 1024, ge=1024, description="bytes of the headers of a request")
+    receive_timeout: float = Field(20.0, gt=0, description="seconds for the headers, and for a body that trickles")
+    keep_alive: float = Field(75.0, gt=0, description="seconds that a connection may be idle")
     max_upload: int = Field(2 * GIBIBYTE, ge=1024, description="bytes of an upload")
     max_unpacked: int = Field(4 * GIBIBYTE, ge=1024, description="bytes of an unpacked bundle")
     max_members: int = Field(10_000, ge=1, description="files and folders in a bundle")

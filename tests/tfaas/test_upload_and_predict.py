@@ -181,7 +181,7 @@ def test_jagged_features_are_padded_and_truncated_on_the_server(server: Server) 
     answer = httpx.post(f"{server.url}/proto", content=empty.SerializeToString())
     assert Predictions.FromString(answer.content).prediction[0].probability == 2001
     assert "missing feature 'jet_pt'" in predict(server, keys=["met"], values=[1], model="jagged").text
-    assert "the feature is flat" in predict(server, keys=keys, values=[[1], [1]], model="jagged").text
+    assert "2 keys but rows of 1 values" in predict(server, keys=keys, values=[[1], [1]], model="jagged").text
 
 
 def test_setting_params_makes_a_new_version_and_the_default_model(server: Server) -> None:

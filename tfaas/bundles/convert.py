@@ -229,17 +229,12 @@ def _difference(reference: Session, converted: Session, missing: bool) -> str:
     for batch in BATCH_SIZES:
         inputs = random_inputs(reference.signature, batch, missing)
         by_name = dict(zip((spec.name for spec in reference.signature.inputs), inputs, strict=True))
-        expected = reference.run(inputs)
-        got = dict(
-            zip(
-                (spec.name for spec in converted.signature.outputs),
-                converted.run([by_name[spec.name] for spec in converted.signature.inputs]),
-                strict=True,
-            )
-        )
-        for spec, values in zip(reference.signature.outputs, expected, strict=True):
-            if not _agree(values, got[spec.name]):
-                return f"output {spec.name!r} on a batch of {batch} events"
+        names = [spec.name for spec in reference.signature.outputs]
+        expected = reference.run(inputs, names)
+        got = converted.run([by_name[spec.name] for spec in converted.signature.inputs], names)
+        for name, values, others in zip(names, expected, got, strict=True):
+            if not _agree(values, others):
+                return f"output {name!r} on a batch of {batch} events"
     return ""
 
 

@@ -35,6 +35,18 @@ class Feature(BaseModel):
         return self
 
 
+class Serving(BaseModel):
+    """How one model is served; what is not given goes by the settings of the server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_batch_size: int | None = Field(None, ge=1, le=1_000_000)
+    max_queue: int | None = Field(None, ge=1, le=10_000_000)
+    deadline: float | None = Field(None, gt=0, le=3600)
+    threads: int | None = Field(None, ge=1, le=256)
+    provider: Literal["cpu", "cuda"] = "cpu"
+
+
 class Manifest(BaseModel):
     """The fields that the server reads; others are kept as they came."""
 
@@ -52,6 +64,7 @@ class Manifest(BaseModel):
     timestamp: str = ""
     features: list[Feature] = Field(default_factory=list)
     missing: bool = False
+    serving: Serving = Field(default_factory=Serving)
     metrics: dict[str, Any] = Field(default_factory=dict)
     lineage: dict[str, Any] = Field(default_factory=dict)
 
@@ -94,7 +107,7 @@ class Manifest(BaseModel):
 
 
 KNOWN_FIELDS = {
-    *("name", "model", "labels", "description", "options", "timestamp", "features", "missing"),
+    *("name", "model", "labels", "description", "options", "timestamp", "features", "missing", "serving"),
     *("metrics", "lineage", "op", "img_channels"),
     *("input_node", "inputNode", "input_name", "inputName"),
     *("output_node", "outputNode", "output_name", "outputName"),

@@ -56,9 +56,9 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     session = _load(converted)
     _check_tensors(session)
     _check_features(converted, session, manifest)
-    output = session.signature.output_index(manifest.output_node)
-    _try(session, output, manifest.accepts_missing)
-    _replay(session, output, folder)
+    output = session.signature.output(manifest.output_node)
+    _try(session, output.name, manifest.accepts_missing)
+    _replay(session, output.name, folder)
     return {
         "name": name,
         "framework": converted.framework,
@@ -141,13 +141,13 @@ def _check_features(converted: Converted, session: Session, manifest: Manifest) 
         )
 
 
-def _try(session: Session, output: int, missing: bool) -> None:
+def _try(session: Session, output: str, missing: bool) -> None:
     """Warm up on every batch size, and see that each event gets its own answer, whatever stands beside it."""
     for batch in BATCH_SIZES:
         inputs = random_inputs(session.signature, batch, missing)
         events = np.concatenate([array.reshape(len(array), -1).astype(np.float32) for array in inputs], axis=1)
         try:
-            result = session.run(inputs)[output]
+            result = session.run(inputs, [output])[0]
         except Exception as error:
             raise InvalidBundle(f"the model fails on {len(events)} random events: {first_line(error)}") from error
         if result.ndim == 0 or len(result) != len(events) or result.dtype.kind not in "fiub":
@@ -155,8 +155,8 @@ def _try(session: Session, output: int, missing: bool) -> None:
                 f"the model answers {len(events)} events with {result.dtype} of shape {result.shape}:"
                 " expected numbers for each event"
             )
-        together = predict(session, events, output)
-        alone = np.concatenate([predict(session, event[None, :], output) for event in events])
+        together = predict(session, events, [output])[0]
+        alone = np.concatenate([predict(session, event[None, :], [output])[0] for event in events])
         if not np.allclose(together, alone, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
             raise InvalidBundle(
                 f"the model answers an event differently alone and in a batch of {len(events)}:"
@@ -164,7 +164,7 @@ def _try(session: Session, output: int, missing: bool) -> None:
             )
 
 
-def _replay(session: Session, output: int, folder: Path) -> None:
+def _replay(session: Session, output: str, folder: Path) -> None:
     """Compare with the events that the bundle brings along, where it does."""
     path = folder / "reference.json"
     if not path.is_file():
@@ -181,7 +181,7 @@ def _replay(session: Session, output: int, folder: Path) -> None:
             f"reference.json: inputs {inputs.shape} and outputs {expected.shape} don't fit the model,"
             f" which takes {session.signature.width} numbers an event"
         )
-    got = predict(session, inputs, output)
+    got = predict(session, inputs, [output])[0]
     if got.shape != expected.shape or not np.allclose(got, expected, REFERENCE_TOLERANCE, REFERENCE_TOLERANCE):
         worst = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
         raise InvalidBundle(

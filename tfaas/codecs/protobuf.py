@@ -1,12 +1,13 @@
-"""`tfaaspb.Row` → `tfaaspb.Predictions`."""
+"""`tfaaspb.Row` → `tfaaspb.Predictions`; `tfaaspb.Outputs` where outputs are asked for by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from tfaas.codecs.row import Row
-from tfaas.codecs.tfaas_pb2 import Class, Predictions
+from tfaas.codecs.tfaas_pb2 import Output, Outputs, Predictions
 from tfaas.codecs.tfaas_pb2 import Row as RowMessage
 from tfaas.errors import InvalidRequest
 from tfaas.runtimes import FloatArray
@@ -18,15 +19,22 @@ def decode(body: bytes) -> Row:
         message = RowMessage.FromString(body)
     except DecodeError as error:
         raise InvalidRequest(f"the body is no ProtoBuffer message: {error}; expected a tfaaspb.Row") from error
-    return Row(message.model, message.key, np.array(message.value, dtype=np.float32))
+    return Row(message.model, message.key[:], np.fromiter(message.value, np.float32, len(message.value)))
 
 
 def encode(outputs: FloatArray, labels: Sequence[str]) -> bytes:
     """A class for each output, with its label where the model has one."""
-    named = [*labels[: len(outputs)], *[""] * (len(outputs) - len(labels))]
-    return Predictions(
-        prediction=[
-            Class(label=label, probability=probability)
-            for label, probability in zip(named, outputs.tolist(), strict=True)
+    answer = Predictions()
+    for label, probability in zip_longest(labels[: len(outputs)], outputs.tolist(), fillvalue=""):
+        answer.prediction.add(label=label, probability=probability)
+    return answer.SerializeToString()
+
+
+def encode_named(outputs: Mapping[str, FloatArray], several: bool = True, labels: Sequence[str] = ()) -> bytes:
+    """The numbers of each output, event by event."""
+    return Outputs(
+        output=[
+            Output(name=name, width=output.shape[1], value=output.ravel(), label=labels[: output.shape[1]])
+            for name, output in outputs.items()
         ]
     ).SerializeToString()

@@ -1,14 +1,20 @@
-"""A request for the prediction of one event, whatever it looked like on the wire."""
+"""A request for predictions, whatever it looked like on the wire."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from tfaas.engine.layout import Value
 from tfaas.runtimes import FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
+    """What a client has sent to `/json` or `/proto`.
+
+    Attributes:
+        values: of one event, or lists of them, for each key.
+        columns: name → values of all events, where there are no `values`.
+    """
+
     model: str
     keys: Sequence[str]
-    values: Sequence[Value] | FloatArray
+    values: Sequence[Any] | FloatArray
+    columns: Mapping[str, Sequence[Any]] | None = None

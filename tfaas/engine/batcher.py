@@ -1,125 +1,285 @@
-"""Batching while busy: an idle model runs a request at once, arrivals meanwhile share the next run."""
+"""Batching while busy: an idle model runs at once, what arrives meanwhile shares the next run."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfaas.errors import DeadlineExceeded, ModelFailed, Overloaded
+from tfaas.errors import DeadlineExceeded, ModelFailed, Overloaded, TFaaSError
 from tfaas.runtimes import FloatArray
 
+# The outputs of a batch, each (n, numbers an event).
+Outputs = Sequence[FloatArray]
+# Called once, in the event loop: with the outputs of a batch and the first and last event of the request in it, or with
+# an error.
+Done = Callable[[Outputs, int, int, TFaaSError | None], None]
+
 TOO_LATE = "no answer within the time that a request may take"
+# A run that is expected to be shorter than this is not worth a change of threads.
+IN_PLACE_SECONDS = 2e-3
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A request on its way through the batcher; `cancel` when nobody waits for its answer any more."""
+
+    events: FloatArray
+    deadline: float
+    done: Done | None
+    taken: int = 0
+    finished: int = 0
+    parts: list[tuple[int, Outputs]] | None = None
+
+    def cancel(self) -> None:
+        self.done = None
+
+    def waits(self, now: float) -> bool:
+        """Whether somebody still waits for the answer; who has waited too long is told so."""
+        if self.deadline <= now:
+            self.fail(DeadlineExceeded(TOO_LATE))
+        return self.done is not None
+
+    def join(self, first: int, outputs: Outputs) -> None:
+        """Take in the answers to a part of the events, and answer once all are there."""
+        self.parts = self.parts or []
+        self.parts.append((first, outputs))
+        self.finished += len(outputs[0])
+        if self.finished == len(self.events):
+            self.parts.sort(key=lambda part: part[0])
+            joined = [np.concatenate(output) for output in zip(*(part for _, part in self.parts), strict=True)]
+            self.answer(joined, 0, self.finished)
+
+    def answer(self, outputs: Outputs, start: int, stop: int) -> None:
+        if self.done is not None:
+            done, self.done = self.done, None
+            done(outputs, start, stop, None)
+
+    def fail(self, error: TFaaSError) -> None:
+        if self.done is not None:
+            done, self.done = self.done, None
+            done((), 0, 0, error)
 
 
 @dataclass(slots=True)
-class _Request:
-    events: FloatArray
-    answer: asyncio.Future[FloatArray]
-    deadline: float
-    alone: bool = False
+class _Piece:
+    """Events `start` to `stop` of a ticket."""
+
+    ticket: Ticket
+    start: int
+    stop: int
 
 
 class Batcher:
     """Queues the requests for one model and runs them in as few batches as fit.
 
-    Requests whose caller has gone or whose deadline has passed are dropped before they run. When a batch fails, its
-    requests are run one by one, so that one of them can't fail the others.
+    A request with more events than a batch takes is split, and its answers are joined. One batch runs at a time, and
+    more of them as long as whole batches are waiting and `parallel` allows. Requests whose caller has gone or whose
+    deadline has passed are dropped before they run. When a batch fails, its requests are run one by one, so that one of
+    them can't fail the others.
+
+    Args:
+        run: takes (n, width) events and gives the outputs; called in the executor.
+        steady: whether the time that `run` takes depends on nothing but the number of events. Runs that are known to
+            be short are then done in the event loop itself.
     """
 
     def __init__(
         self,
-        run: Callable[[FloatArray], FloatArray],
+        run: Callable[[FloatArray], Outputs],
         executor: Executor,
+        *,
         max_batch_size: int,
         max_queue: int,
+        parallel: int = 1,
+        steady: bool = False,
     ) -> None:
         self._run = run
         self._executor = executor
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
-        self._queue: deque[_Request] = deque()
+        self._parallel = parallel
+        self._steady = steady
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: deque[Ticket] = deque()
         self._waiting = 0
-        self._running = False
+        self._retries: deque[_Piece] = deque()
+        self._running: dict[int, list[_Piece]] = {}
+        self._runs = 0
+        self._scheduled = False
+        # By the number of binary digits of the number of events: what a run took lately.
+        self._seconds: dict[int, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = np.inf
 
-    def submit(self, events: FloatArray, seconds: float) -> asyncio.Future[FloatArray]:
-        """The future answer, (n, outputs), for events of shape (n, width).
+    def submit(self, events: FloatArray, seconds: float, done: Done) -> Ticket:
+        """Have `done` called with the answers to events of shape (n, width), within `seconds`.
 
         Raises:
             Overloaded: too many events are waiting already.
         """
         if self._waiting and self._waiting + len(events) > self._max_queue:
             raise Overloaded(f"{self._waiting} events are waiting for this model: expected at most {self._max_queue}")
-        loop = asyncio.get_running_loop()
-        request = _Request(events, loop.create_future(), loop.time() + seconds)
-        self._queue.append(request)
+        if self._loop is None:
+            # Asking for it is a system call on Python 3.11: that was a fifth of the time of a request.
+            self._loop = asyncio.get_running_loop()
+        loop = self._loop
+        ticket = Ticket(events, loop.time() + seconds, done)
+        self._queue.append(ticket)
         self._waiting += len(events)
-        if not self._running:
-            self._start(loop)
-        return request.answer
+        if not self._scheduled and (not self._running or self._waiting >= self._max_batch_size):
+            # Once what has arrived together is decoded: that is later in this turn of the loop, not after a delay.
+            self._scheduled = True
+            loop.call_soon(self._start, loop)
+        return ticket
+
+    async def predict(self, events: FloatArray, seconds: float) -> list[FloatArray]:
+        """All outputs, each (n, numbers an event), for events of shape (n, width); raises TFaaSError."""
+        answer: asyncio.Future[list[FloatArray]] = asyncio.get_running_loop().create_future()
+
+        def done(outputs: Outputs, start: int, stop: int, error: TFaaSError | None) -> None:
+            if answer.done():
+                return
+            if error is None:
+                answer.set_result([output[start:stop] for output in outputs])
+            else:
+                answer.set_exception(error)
+
+        ticket = self.submit(events, seconds, done)
+        try:
+            return await answer
+        finally:
+            ticket.cancel()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = self._next_batch(loop.time())
-        self._running = bool(batch)
-        if not batch:
-            return
-        events = batch[0].events if len(batch) == 1 else np.concatenate([request.events for request in batch])
-        # One timer a batch and not one a request, which would cost a tenth of the throughput.
-        self._timer = loop.call_at(batch[0].deadline, self._expire, loop, batch)
-        run = loop.run_in_executor(self._executor, self._run, events)
-        run.add_done_callback(lambda done: self._finish(loop, batch, done))
+        """Run the next batch, and more where whole batches wait."""
+        self._scheduled = False
+        while (self._queue or self._retries) and len(self._running) < self._parallel:
+            if self._running and self._waiting < self._max_batch_size and not self._retries:
+                return
+            batch = self._next_batch(loop.time())
+            if not batch:
+                return
+            pieces = [piece.ticket.events[piece.start : piece.stop] for piece in batch]
+            events = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            if self._steady and self._seconds.get(len(events).bit_length(), np.inf) < IN_PLACE_SECONDS:
+                self._run_in_place(batch, events)
+                if self._queue or self._retries:
+                    self._scheduled = True
+                    loop.call_soon(self._start, loop)
+                return
+            self._runs += 1
+            number = self._runs
+            self._running[number] = batch
+            self._watch(loop, min(piece.ticket.deadline for piece in batch))
+            run = self._executor.submit(self._timed, events)
+            run.add_done_callback(lambda run, number=number: _tell(loop, self._finish, loop, number, run))  # type: ignore[misc]
 
-    def _expire(self, loop: asyncio.AbstractEventLoop, batch: list[_Request]) -> None:
-        """Give up all whose deadline has passed while a batch runs, and look again for the others."""
-        pending = []
-        for request in (*batch, *self._queue):
-            if request.answer.done():
-                continue
-            if request.deadline > loop.time():
-                pending.append(request.deadline)
-            else:
-                request.answer.set_exception(DeadlineExceeded(TOO_LATE))
-        if pending:
-            self._timer = loop.call_at(min(pending), self._expire, loop, batch)
+    def _run_in_place(self, batch: list[_Piece], events: FloatArray) -> None:
+        try:
+            outputs, seconds = self._timed(events)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises is told to those who asked it
+            self._failed(batch, error)
+        else:
+            self._learn(len(events), seconds)
+            self._answer(batch, outputs)
 
-    def _next_batch(self, now: float) -> list[_Request]:
-        batch: list[_Request] = []
-        size = 0
-        while self._queue:
-            request = self._queue[0]
-            if batch and (size + len(request.events) > self._max_batch_size or request.alone or batch[0].alone):
-                break
+    def _learn(self, events: int, seconds: float) -> None:
+        """A short run is believed at once, a long one may have waited for something else and counts little."""
+        size = events.bit_length()
+        self._seconds[size] = min(seconds, 1.1 * self._seconds.get(size, np.inf))
+
+    def _timed(self, events: FloatArray) -> tuple[Outputs, float]:
+        started = time.perf_counter()
+        outputs = self._run(events)
+        return outputs, time.perf_counter() - started
+
+    def _next_batch(self, now: float) -> list[_Piece]:
+        while self._retries:
+            piece = self._retries.popleft()
+            if piece.ticket.waits(now):
+                return [piece]
+        batch: list[_Piece] = []
+        room = self._max_batch_size
+        while self._queue and room:
+            ticket = self._queue[0]
+            left = len(ticket.events) - ticket.taken
+            waits = ticket.waits(now)
+            if waits and batch and room < left <= self._max_batch_size:
+                break  # it fits into the next batch as a whole
             self._queue.popleft()
-            self._waiting -= len(request.events)
-            if request.answer.done():
+            self._waiting -= left
+            if not waits:
                 continue
-            if request.deadline <= now:
-                request.answer.set_exception(DeadlineExceeded(TOO_LATE))
-                continue
-            batch.append(request)
-            size += len(request.events)
+            count = min(left, room)
+            batch.append(_Piece(ticket, ticket.taken, ticket.taken + count))
+            ticket.taken += count
+            room -= count
+            if count < left:
+                # The rest goes behind the others, so that a large request holds up no small ones.
+                self._queue.append(ticket)
+                self._waiting += left - count
         return batch
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Request], done: asyncio.Future[FloatArray]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        error = done.exception()
+    def _finish(self, loop: asyncio.AbstractEventLoop, number: int, run: Future[tuple[Outputs, float]]) -> None:
+        batch = self._running.pop(number)
+        error = run.exception()
         if error is None:
-            start, answers = 0, done.result()
-            for request in batch:
-                if not request.answer.done():
-                    request.answer.set_result(answers[start : start + len(request.events)])
-                start += len(request.events)
-        elif len(batch) > 1:
-            for request in reversed(batch):
-                request.alone = True
-                self._queue.appendleft(request)
-                self._waiting += len(request.events)
-        elif not batch[0].answer.done():
+            outputs, seconds = run.result()
+            self._learn(sum(piece.stop - piece.start for piece in batch), seconds)
+            self._answer(batch, outputs)
+        else:
+            self._failed(batch, error)
+        if not self._running and self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._timer_at = None, np.inf
+        self._start(loop)
+
+    def _answer(self, batch: list[_Piece], outputs: Outputs) -> None:
+        start = 0
+        for piece in batch:
+            ticket, count = piece.ticket, piece.stop - piece.start
+            if count == len(ticket.events):
+                ticket.answer(outputs, start, start + count)
+            else:
+                ticket.join(piece.start, [output[start : start + count] for output in outputs])
+            start += count
+
+    def _failed(self, batch: list[_Piece], error: BaseException) -> None:
+        if len(batch) == 1:
             failure = ModelFailed(f"the model failed: {(str(error) or type(error).__name__).splitlines()[0][:500]}")
             failure.__cause__ = error
-            batch[0].answer.set_exception(failure)
-        self._start(loop)
+            batch[0].ticket.fail(failure)
+            return
+        self._retries.extend(batch)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        """One timer for all who wait, and not one a request, which would cost a tenth of the throughput."""
+        if deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_at = loop.call_at(deadline, self._expire, loop), deadline
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up all whose deadline has passed while batches run, and look again for the others."""
+        self._timer, self._timer_at = None, np.inf
+        pending = np.inf
+        waiting = [piece.ticket for batch in (*self._running.values(), self._retries) for piece in batch]
+        for ticket in (*waiting, *self._queue):
+            if ticket.done is None:
+                continue
+            if ticket.deadline > loop.time():
+                pending = min(pending, ticket.deadline)
+            else:
+                ticket.fail(DeadlineExceeded(TOO_LATE))
+        if pending < np.inf:
+            self._watch(loop, pending)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+    """Call back in the event loop, unless the server has ended meanwhile."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback, *arguments)

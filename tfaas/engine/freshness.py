@@ -2,10 +2,9 @@
 
 import mmap
 import os
-import struct
 from pathlib import Path
 
-COUNTER = struct.Struct("=Q")
+COUNTER_BYTES = 8
 
 
 class Freshness:
@@ -19,18 +18,20 @@ class Freshness:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if os.fstat(handle).st_size < COUNTER.size:
-                os.ftruncate(handle, COUNTER.size)
-            self._map = mmap.mmap(handle, COUNTER.size)
+            if os.fstat(handle).st_size < COUNTER_BYTES:
+                os.ftruncate(handle, COUNTER_BYTES)
+            self._map = mmap.mmap(handle, COUNTER_BYTES)
+            self._counter = memoryview(self._map).cast("Q")
         finally:
             os.close(handle)
 
     @property
     def value(self) -> int:
-        return int(COUNTER.unpack_from(self._map)[0])
+        return self._counter[0]
 
     def changed(self) -> None:
-        COUNTER.pack_into(self._map, 0, (self.value + 1) % 2**64)
+        self._counter[0] = (self.value + 1) % 2**64
 
     def close(self) -> None:
+        self._counter.release()
         self._map.close()

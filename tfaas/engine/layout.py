@@ -1,12 +1,15 @@
 """From the names and values of one event to the vector that the model takes."""
 
 import difflib
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfaas.bundles.manifest import Feature, Manifest
+from tfaas.engine.table import Column, Jagged, Table, to_column, to_floats
 from tfaas.errors import InvalidRequest
 from tfaas.runtimes import FloatArray, Signature
 
@@ -27,7 +30,8 @@ class InputLayout:
         self._has_jagged = any(feature.kind == "jagged" for feature in self.features)
         starts = np.cumsum([0, *(feature.dim for feature in self.features)]).tolist()
         self._places = {feature.name: (start, feature) for feature, start in zip(self.features, starts, strict=False)}
-        self._orders: dict[tuple[str, ...], list[int]] = {}
+        self._orders: dict[tuple[str, ...], NDArray[np.intp]] = {}
+        self._zeros = np.zeros(self.width, np.float32)
 
     def vector(self, keys: Sequence[str], values: Sequence[Value] | FloatArray) -> FloatArray:
         """One event as float32 of shape (width,).
@@ -47,23 +51,103 @@ class InputLayout:
         elif self._has_jagged:
             vector = self._collect(keys, values)
         else:
-            vector = self._flat(values)[self._order(tuple(keys))]
-        self._check_numbers(vector)
+            vector = self._flat(keys, values).take(self._order(tuple(keys)))
+        # The product is 0 only where all numbers are finite, which most events are: one operation instead of four.
+        if self._integers or vector.dot(self._zeros) != 0.0:
+            self._check(vector[None, :])
         return vector
 
-    def _check_numbers(self, vector: FloatArray) -> None:
-        if self._required is not None and not np.isfinite(vector[self._required]).all():
-            column = int(np.flatnonzero(~np.isfinite(vector) & self._required)[0])
-            raise InvalidRequest(
-                f"value {self._column(column)} is missing or no finite float32: expected a number,"
-                " the model has no rule for missing values"
-            )
+    def matrix(self, table: Table) -> FloatArray:
+        """Events as float32 of shape (n, width).
+
+        Raises:
+            InvalidRequest: names or numbers don't fit the model; the message lists what it expects.
+        """
+        if table.columns is not None:
+            matrix = self._from_columns(table.columns)
+        elif table.events:
+            matrix = np.stack([self.vector(keys, values) for keys, values in table.events])
+        elif isinstance(table.rows, np.ndarray):
+            matrix = self._from_matrix(table.keys, table.rows)
+        else:
+            matrix = self._from_rows(table.keys, table.rows)
+        if not len(matrix):
+            raise InvalidRequest("the request holds no event: expected at least one")
+        self._check(matrix)
+        return matrix
+
+    def holds_rows(self, keys: Sequence[str], values: Sequence[Any] | FloatArray) -> bool:
+        """Whether values that are lists are events, and not the objects of one event's jagged features."""
+        if not len(values) or not isinstance(values[0], list) or not all(isinstance(value, list) for value in values):
+            return False
+        if any(isinstance(cell, list) for value in values for cell in value):
+            return True
+        named = [self._places[key][1] for key in keys if key in self._places] if keys else self.features
+        return not named or any(feature.kind == "flat" for feature in named)
+
+    def _from_matrix(self, keys: Sequence[str], rows: FloatArray) -> FloatArray:
+        given = f"rows of {rows.shape[1]} values"
+        if not keys or not self.features:
+            if keys and len(keys) != rows.shape[1]:
+                raise InvalidRequest(f"{len(keys)} keys but {given}: expected a value for each key")
+            if rows.shape[1] != self.width:
+                raise InvalidRequest(f"{given}: expected {self.width}{self._expected(', ')}")
+            return rows
+        if len(keys) != rows.shape[1]:
+            raise InvalidRequest(f"{len(keys)} keys but {given}: expected a value for each key")
+        if self._has_jagged:
+            return self._from_columns({key: rows[:, position] for position, key in enumerate(keys)})
+        return rows.take(self._order(tuple(keys)), axis=1)
+
+    def _from_rows(self, keys: Sequence[str], rows: Sequence[Sequence[Any]]) -> FloatArray:
+        lengths = {len(row) for row in rows}
+        if len(lengths) > 1:
+            raise InvalidRequest(f"the rows have {min(lengths)} to {max(lengths)} values: expected as many in each")
+        if not any(isinstance(cell, list) for row in rows for cell in row):
+            return self._from_matrix(keys, to_floats(rows).reshape(len(rows), -1))
+        names = keys or [feature.name for feature in self.features]
+        if len(names) != min(lengths):
+            raise InvalidRequest(f"rows of {min(lengths)} values: expected {len(names)}, {self._expected()}")
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        if len(columns) < len(names):
+            raise InvalidRequest(f"a key is given twice: expected {self._expected()}")
+        return self._from_columns({name: to_column(name, cells) for name, cells in columns.items()})
+
+    def _from_columns(self, columns: Mapping[str, Column]) -> FloatArray:
+        if not self.features:
+            raise InvalidRequest("the model declares no features: expected rows of values, not columns by name")
+        self._check_names(list(columns))
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise InvalidRequest(f"the columns have {min(lengths)} to {max(lengths)} events: expected as many in each")
+        matrix = np.full((lengths.pop(), self.width), np.nan, dtype=np.float32)
+        for name, column in columns.items():
+            start, feature = self._places[name]
+            if not isinstance(column, Jagged):
+                matrix[:, start] = column
+            elif feature.kind == "flat":
+                raise InvalidRequest(f"column {name!r} holds lists: expected numbers, the feature is flat")
+            else:
+                column.pad_into(matrix[:, start : start + feature.dim])
+        return matrix
+
+    def _check(self, matrix: FloatArray) -> None:
+        """Refuse numbers that the model has no use for."""
+        if self._required is not None:
+            wrong = ~np.isfinite(matrix) & self._required
+            if wrong.any():
+                event, column = np.argwhere(wrong)[0].tolist()
+                raise InvalidRequest(
+                    f"{_event(matrix, event)}value {self._column(column)} is missing or no finite float32:"
+                    " expected a number, the model has no rule for missing values"
+                )
         for columns, lowest, highest in self._integers:
-            numbers = vector[columns]
+            numbers = matrix[:, columns]
             wrong = ~((numbers >= lowest) & (numbers <= highest) & (numbers == np.rint(numbers)))
             if wrong.any():
-                column = columns.start + int(np.flatnonzero(wrong)[0])
-                given = f"value {self._column(column)} is {vector[column]:g}"
+                event, column = np.argwhere(wrong)[0].tolist()
+                given = f"{_event(matrix, event)}value {self._column(columns.start + column)}"
+                given += f" is {numbers[event, column]:g}"
                 raise InvalidRequest(f"{given}: expected an integer from {lowest} to {highest}")
 
     def _column(self, column: int) -> str:
@@ -76,25 +160,30 @@ class InputLayout:
         return str(column)
 
     def _positional(self, values: Sequence[Value] | FloatArray) -> FloatArray:
-        nested = not isinstance(values, np.ndarray) and any(isinstance(value, Sequence) for value in values)
-        if nested and self.features:
+        nested = self._has_jagged and not isinstance(values, np.ndarray)
+        if nested and any(isinstance(value, list) for value in values):
             if len(values) != len(self.features):
                 raise InvalidRequest(f"{len(values)} values: expected {len(self.features)}, {self._expected()}")
             return self._collect([feature.name for feature in self.features], values)
         if len(values) != self.width:
             raise InvalidRequest(f"{len(values)} values: expected {self.width}{self._expected(', ')}")
-        return self._flat(values)
+        return self._flat((), values)
 
-    def _flat(self, values: Sequence[Value] | FloatArray) -> FloatArray:
+    def _flat(self, keys: Sequence[str], values: Sequence[Value] | FloatArray) -> FloatArray:
+        """float32 (n,); what is beyond it becomes infinite, and is found as such."""
         if isinstance(values, np.ndarray):
             return values
-        for position, value in enumerate(values):
-            if isinstance(value, Sequence):
-                raise InvalidRequest(f"value {position} is a list: expected a number")
-        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is found as such
-            return np.array(values, dtype=np.float32)
+        try:
+            # Three times as fast as numpy, and knows no None.
+            return np.frombuffer(array("f", cast(Sequence[float], values)), np.float32)
+        except TypeError:
+            for position, value in enumerate(values):
+                if isinstance(value, list):
+                    name = repr(keys[position]) if keys else self._column(position)
+                    raise InvalidRequest(f"value {name} is a list: expected a number") from None
+            return to_floats(values)
 
-    def _order(self, keys: tuple[str, ...]) -> list[int]:
+    def _order(self, keys: tuple[str, ...]) -> NDArray[np.intp]:
         """For each feature in turn, the position of its key; remembered, since clients repeat themselves."""
         order = self._orders.get(keys)
         if order is None:
@@ -103,7 +192,7 @@ class InputLayout:
             if len(positions) < len(keys):
                 twice = next(key for position, key in enumerate(keys) if positions[key] != position)
                 raise InvalidRequest(f"key {twice!r} is given twice: expected {self._expected()}")
-            order = [positions[feature.name] for feature in self.features]
+            order = np.array([positions[feature.name] for feature in self.features], np.intp)
             if len(self._orders) >= REMEMBERED_ORDERS:
                 self._orders.clear()
             self._orders[keys] = order
@@ -115,7 +204,7 @@ class InputLayout:
         objects: dict[str, list[float | None]] = {}
         for key, value in zip(keys, values, strict=True):
             feature = self._places[key][1]
-            if isinstance(value, Sequence):
+            if isinstance(value, list):
                 if feature.kind == "flat":
                     raise InvalidRequest(f"value {key!r} is a list: expected a number, the feature is flat")
                 objects.setdefault(key, []).extend(value)
@@ -151,6 +240,10 @@ class InputLayout:
         names = [describe(feature) for feature in self.features[:SHOWN_NAMES]]
         more = len(self.features) - len(names)
         return before + ", ".join(names) + (f" and {more} more" if more else "") if names else ""
+
+
+def _event(matrix: FloatArray, event: int) -> str:
+    return f"event {event}: " if len(matrix) > 1 else ""
 
 
 def describe(feature: Feature) -> str:

@@ -1,25 +1,40 @@
 """A version of a model, loaded and ready to answer."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from tfaas.bundles.manifest import Manifest
 from tfaas.engine.batcher import Batcher
 from tfaas.engine.layout import InputLayout
+from tfaas.errors import InvalidRequest
 from tfaas.registry import VersionRecord
-from tfaas.runtimes import RUNTIMES, predict
+from tfaas.runtimes import RUNTIMES, Session, predict
 from tfaas.settings import Settings
 
 SESSION_OVERHEAD = 4 * 1024**2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedModel:
+    """`batcher` answers with the one output that clients get who ask for none, `everything` with all `outputs`."""
+
     record: VersionRecord
     layout: InputLayout
-    batcher: Batcher
+    output: str
+    outputs: Sequence[str]
+    deadline: float
+    make_batcher: Callable[[Sequence[str]], Batcher]
+
+    @cached_property
+    def batcher(self) -> Batcher:
+        return self.make_batcher([self.output])
+
+    @cached_property
+    def everything(self) -> Batcher:
+        return self.make_batcher(self.outputs)
 
     @property
     def labels(self) -> list[str]:
@@ -30,19 +45,42 @@ class LoadedModel:
         """Bytes that the session takes, roughly: its weights and the runtime's own structures."""
         return self.record.serving_size + SESSION_OVERHEAD
 
+    def choose(self, names: Sequence[str]) -> list[str]:
+        """The outputs that are asked for; `*` stands for all of them.
+
+        Raises:
+            InvalidRequest: the model has no output of a name.
+        """
+        if "*" in names:
+            return list(self.outputs)
+        for name in names:
+            if name not in self.outputs:
+                raise InvalidRequest(f"no output {name!r}: expected one of {', '.join(self.outputs)}, or *")
+        return list(names)
+
 
 def load(record: VersionRecord, path: Path, executor: Executor, settings: Settings) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
-    session = RUNTIMES[record.runtime](path, settings.session_threads)
     manifest = Manifest.model_validate(record.manifest)
-    output = session.signature.output_index(manifest.output_node)
+    session = RUNTIMES[record.runtime](path, manifest.serving.threads or settings.session_threads)
     return LoadedModel(
         record,
         InputLayout(manifest, session.signature),
-        Batcher(
-            partial(predict, session, output=output),
-            executor,
-            settings.max_batch_size,
-            settings.max_queue,
-        ),
+        session.signature.output(manifest.output_node).name,
+        [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
+        manifest.serving.deadline or settings.deadline,
+        partial(_make_batcher, session, executor, manifest, settings),
+    )
+
+
+def _make_batcher(
+    session: Session, executor: Executor, manifest: Manifest, settings: Settings, outputs: Sequence[str]
+) -> Batcher:
+    return Batcher(
+        partial(predict, session, outputs=outputs),
+        executor,
+        max_batch_size=manifest.serving.max_batch_size or settings.max_batch_size,
+        max_queue=manifest.serving.max_queue or settings.max_queue,
+        parallel=settings.run_threads,
+        steady=session.steady,
     )

@@ -16,9 +16,11 @@ class Session(Protocol):
     """A loaded model. `run` is called from several threads at once."""
 
     signature: Signature
+    steady: bool
+    """Whether the time of a run depends on nothing but the number of events."""
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """Arrays in the order of the signature's inputs → arrays in the order of its outputs."""
+    def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
+        """Arrays in the order of the signature's inputs → the outputs of these names."""
         ...
 
 
@@ -37,24 +39,26 @@ def _tensorflow(path: Path, threads: int) -> Session:
 RUNTIMES: dict[str, Callable[[Path, int], Session]] = {"onnx": _onnx, "tensorflow": _tensorflow}
 
 
-def predict(session: Session, events: FloatArray, output: int) -> FloatArray:
+def predict(session: Session, events: FloatArray, outputs: Sequence[str]) -> list[FloatArray]:
     """Run one batch.
 
     Args:
         events: (n, width) with n ≥ 1; columns are the inputs' numbers in the signature's order.
-        output: index of the output to answer.
+        outputs: names of the outputs to answer.
 
     Returns:
-        (n, numbers an event) float32.
+        For each output (n, numbers an event) float32.
     """
     batch = session.signature.inputs[0].batch
     if batch is None:
-        result = session.run(session.signature.split(events))[output]
+        results = session.run(session.signature.split(events), outputs)
     else:
-        result = np.concatenate(
-            [session.run(session.signature.split(part))[output] for part in _padded_parts(events, batch)]
-        )[: len(events)]
-    return np.ascontiguousarray(result.reshape(len(events), -1), dtype=np.float32)
+        parts = [session.run(session.signature.split(part), outputs) for part in _padded_parts(events, batch)]
+        results = [np.concatenate(result)[: len(events)] for result in zip(*parts, strict=True)]
+    for name, result in zip(outputs, results, strict=True):
+        if result.ndim == 0 or len(result) != len(events):
+            raise ValueError(f"output {name!r} of shape {result.shape} is no answer to each of {len(events)} events")
+    return [np.ascontiguousarray(result.reshape(len(events), -1), dtype=np.float32) for result in results]
 
 
 def _padded_parts(events: FloatArray, batch: int) -> list[FloatArray]:

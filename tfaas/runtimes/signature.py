@@ -23,6 +23,14 @@ class TensorSpec:
         return self.shape[0]
 
     @property
+    def is_numeric(self) -> bool:
+        """Whether it holds numbers, and not text, maps or sequences."""
+        try:
+            return np.dtype(self.dtype).kind in "fiub"
+        except TypeError:
+            return False
+
+    @property
     def width(self) -> int:
         """Numbers in one event."""
         return prod(size or 0 for size in self.shape[1:])
@@ -40,15 +48,14 @@ class Signature:
         """Numbers in one event over all inputs, in their order."""
         return sum(spec.width for spec in self.inputs)
 
-    def output_index(self, name: str) -> int:
+    def output(self, name: str) -> TensorSpec:
         """The output called `name`, else the first one of floating point, else the first.
 
         A manifest may name a node of the TensorFlow graph instead, of which a signature knows nothing.
         """
-        names = [spec.name for spec in self.outputs]
-        if name in names:
-            return names.index(name)
-        return next((i for i, spec in enumerate(self.outputs) if spec.dtype.startswith("float")), 0)
+        named = [spec for spec in self.outputs if spec.name == name]
+        floating = [spec for spec in self.outputs if spec.dtype.startswith("float")]
+        return [*named, *floating, *self.outputs][0]
 
     def split(self, events: FloatArray) -> list[npt.NDArray[Any]]:
         """A matrix (events, width) as one array for each input, in its shape and dtype."""

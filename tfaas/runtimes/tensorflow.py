@@ -22,6 +22,8 @@ INPUT_ORDER = "tfaas_input_order.json"
 class TensorFlowSession:
     """A SavedModel, given as the .tar that `pack_saved_model` writes."""
 
+    steady = False
+
     def __init__(self, path: Path, threads: int) -> None:
         _limit_threads(threads)
         folder = tempfile.mkdtemp(prefix="tfaas-savedmodel-")
@@ -43,12 +45,12 @@ class TensorFlowSession:
             tuple(_spec(name, tensor) for name, tensor in sorted(outputs.items())),
         )
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
         named = {
             spec.name: tensorflow.constant(array) for spec, array in zip(self.signature.inputs, inputs, strict=True)
         }
         results = self.function(**named)
-        return [results[spec.name].numpy() for spec in self.signature.outputs]
+        return [results[name].numpy() for name in outputs]
 
 
 def pack_saved_model(folder: Path, order: Sequence[str], path: Path) -> None:

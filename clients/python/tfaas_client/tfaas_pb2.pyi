@@ -53,3 +53,21 @@ class Hits(_message.Message):
     DET_FIELD_NUMBER: _ClassVar[int]
     det: _containers.RepeatedCompositeFieldContainer[Detector]
     def __init__(self, det: _Optional[_Iterable[_Union[Detector, _Mapping]]] = ...) -> None: ...
+
+class Output(_message.Message):
+    __slots__ = ("name", "width", "value", "label")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    width: int
+    value: _containers.RepeatedScalarFieldContainer[float]
+    label: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., width: _Optional[int] = ..., value: _Optional[_Iterable[float]] = ..., label: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Outputs(_message.Message):
+    __slots__ = ("output",)
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    output: _containers.RepeatedCompositeFieldContainer[Output]
+    def __init__(self, output: _Optional[_Iterable[_Union[Output, _Mapping]]] = ...) -> None: ...
