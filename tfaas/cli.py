@@ -16,7 +16,7 @@ import click
 
 from tfaas import __version__
 from tfaas.errors import InvalidRequest, TFaaSError
-from tfaas.registry import Database, Repository
+from tfaas.registry import Database, Repository, VersionRecord
 from tfaas.settings import Settings
 
 Result = TypeVar("Result")
@@ -41,6 +41,7 @@ def cli() -> None:
 @data_dir_option
 @database_option
 @click.option("--workers", type=int, help="Server processes (default: 1).")
+@click.option("--preload", help="Models, separated by commas, to load at start and to keep in memory.")
 @click.option("--base-path", help="Prefix of every URL, such as /tfaas.")
 @click.option("--log-level", help="debug, info, warning or error (default: info).")
 def serve(**options: Any) -> None:
@@ -54,7 +55,7 @@ def serve(**options: Any) -> None:
     settings = _settings(options)
     configure_logs(settings.log_level)
     listener = _listen(settings)
-    asyncio.run(_upgrade(settings))
+    asyncio.run(_prepare(settings))
     os.environ.update(settings.environment())
     config = uvicorn.Config(
         "tfaas.app:create_app_from_environment",
@@ -103,12 +104,17 @@ def upload(bundle: Path, **options: Any) -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--explain", metavar="NAME", help="Say which runtime serves the model NAME, and why.")
 @data_dir_option
 @database_option
-def models(as_json: bool, **options: Any) -> None:
+def models(as_json: bool, explain: str | None, **options: Any) -> None:
     """List the latest version of every model."""
+    from tfaas.registry import parse_reference
 
     async def run(repository: Repository) -> None:
+        if explain:
+            click.echo(_explained(await repository.get(parse_reference(explain))))
+            return
         records = await repository.latest()
         if as_json:
             rows = [
@@ -195,6 +201,17 @@ def _settings(options: dict[str, Any]) -> Settings:
     return Settings.load(**{name: value for name, value in options.items() if value is not None})
 
 
+async def _prepare(settings: Settings) -> None:
+    """All that can be wrong with the registry is told before a server has started."""
+    await _upgrade(settings)
+    database = Database(settings.database_url)
+    try:
+        for reference in settings.preloaded:
+            await Repository(database).get(reference)
+    finally:
+        await database.close()
+
+
 async def _upgrade(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -205,6 +222,28 @@ async def _upgrade(settings: Settings) -> None:
         await database.upgrade()
     finally:
         await database.close()
+
+
+def _explained(record: VersionRecord) -> str:
+    def tensors(kind: str) -> str:
+        shown = []
+        for spec in record.signature[kind]:
+            shape = ", ".join("n" if size is None else str(size) for size in spec["shape"])
+            shown.append(f"{spec['name']} {spec['dtype']} ({shape})")
+        return ", ".join(shown)
+
+    serving = record.manifest.get("serving", {})
+    options = ", ".join(f"{name} {value}" for name, value in serving.items() if value is not None)
+    return "\n".join(
+        (
+            f"{record.name}:{record.number}",
+            f"  uploaded as  {record.framework} {record.framework_version}".rstrip(),
+            f"  served by    {record.runtime}: {record.runtime_reason}",
+            f"  inputs       {tensors('inputs')}",
+            f"  outputs      {tensors('outputs')}",
+            f"  options      {options or 'those of the server'}",
+        )
+    )
 
 
 def _with_repository(settings: Settings, run: Callable[[Repository], Awaitable[Result]]) -> Result:

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tfaas.bundles.prove import ProofLimits
 from tfaas.errors import InvalidRequest
+from tfaas.registry.names import Reference, parse_reference
 
 PREFIX = "TFAAS_"
 CLIENT_VARIABLES = {"TFAAS_URL", "TFAAS_TOKEN"}
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     max_header_bytes: int = Field(64 * 1024, ge=1024, description="bytes of the headers of a request")
     receive_timeout: float = Field(20.0, gt=0, description="seconds for the headers, and for a body that trickles")
     keep_alive: float = Field(75.0, gt=0, description="seconds that a connection may be idle")
+    max_image_pixels: int = Field(25_000_000, ge=1, description="pixels of an image")
     max_upload: int = Field(2 * GIBIBYTE, ge=1024, description="bytes of an upload")
     max_unpacked: int = Field(4 * GIBIBYTE, ge=1024, description="bytes of an unpacked bundle")
     max_members: int = Field(10_000, ge=1, description="files and folders in a bundle")
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
     concurrent_proofs: int = Field(1, ge=1, description="uploads proven at the same time by a worker")
 
     cache_memory: int = Field(4 * GIBIBYTE, ge=MEBIBYTE, description="bytes of loaded models a worker keeps")
+    preload: str = Field("", description="models, separated by commas, that are loaded at start and stay in memory")
     session_threads: int = Field(1, ge=1, description="threads of one runtime session")
     run_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="batches that run at the same time"
@@ -72,6 +75,11 @@ class Settings(BaseSettings):
     @property
     def artifact_cache(self) -> Path:
         return self.data_dir / "cache"
+
+    @property
+    def preloaded(self) -> list[Reference]:
+        """The models in `preload`; raises InvalidRequest for what is no name of one."""
+        return [parse_reference(name.strip()) for name in self.preload.split(",") if name.strip()]
 
     @property
     def workspace(self) -> Path:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from tfaas.api.connection import DirectRequest, Endpoint
 from tfaas.api.http_errors import error_response
+from tfaas.api.openapi import BATCH_PATH
 from tfaas.codecs import CODECS, Codec, Row
 from tfaas.codecs.tables import Options, TableCodec, find_codec, json_table
 from tfaas.engine.batcher import Outputs, Ticket
@@ -17,7 +18,6 @@ from tfaas.observability.metrics import Metrics
 from tfaas.settings import Settings
 
 PREFIXES = ("", "/predict")
-BATCH_PATH = "/predict/batch"
 # Larger bodies are decoded outside the event loop.
 LARGE_BODY = 1024**2
 BATCH_QUERY = frozenset({"model", "keys", "shape", "outputs"})

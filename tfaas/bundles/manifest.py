@@ -64,6 +64,8 @@ class Manifest(BaseModel):
     timestamp: str = ""
     features: list[Feature] = Field(default_factory=list)
     missing: bool = False
+    img_channels: int = Field(0, ge=0, le=4)
+    img_resize: bool = False
     serving: Serving = Field(default_factory=Serving)
     metrics: dict[str, Any] = Field(default_factory=dict)
     lineage: dict[str, Any] = Field(default_factory=dict)
@@ -108,7 +110,7 @@ class Manifest(BaseModel):
 
 KNOWN_FIELDS = {
     *("name", "model", "labels", "description", "options", "timestamp", "features", "missing", "serving"),
-    *("metrics", "lineage", "op", "img_channels"),
+    *("metrics", "lineage", "op", "img_channels", "img_resize"),
     *("input_node", "inputNode", "input_name", "inputName"),
     *("output_node", "outputNode", "output_name", "outputName"),
 }

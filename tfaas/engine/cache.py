@@ -2,16 +2,22 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 
 from tfaas.engine.model import LoadedModel
 from tfaas.registry import VersionRecord
 
 
 class ModelCache:
-    """The models used last, as many as fit; a model that is dropped lives on until its last request is answered."""
+    """The models used last, as many as fit, and all versions of the `pinned` ones that are in use.
 
-    def __init__(self, load: Callable[[VersionRecord], Awaitable[LoadedModel]], memory: int) -> None:
+    A model that is dropped lives on until its last request is answered: whoever uses it holds a reference.
+    """
+
+    def __init__(
+        self, load: Callable[[VersionRecord], Awaitable[LoadedModel]], memory: int, pinned: Container[str] = ()
+    ) -> None:
+        self._pinned = pinned
         self._load = load
         self._memory = memory
         self._models: OrderedDict[int, LoadedModel] = OrderedDict()
@@ -49,7 +55,10 @@ class ModelCache:
         model = await self._load(record)
         self._models[record.id] = model
         used = sum(other.memory for other in self._models.values())
-        while used > self._memory and len(self._models) > 1:
-            _, dropped = self._models.popitem(last=False)
-            used -= dropped.memory
+        for version, other in list(self._models.items()):
+            if used <= self._memory:
+                break
+            if other is not model and other.record.name not in self._pinned:
+                del self._models[version]
+                used -= other.memory
         return model

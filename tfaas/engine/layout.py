@@ -17,6 +17,7 @@ Value = float | None | Sequence[float | None]
 REMEMBERED_ORDERS = 256
 COMPARED_NAMES, SHOWN_NAMES, SHOWN_LETTERS = 300, 50, 80
 EXACT_INTEGERS = 2**24
+NO_EVENT = "the request holds no event: expected at least one"
 
 
 class InputLayout:
@@ -69,10 +70,12 @@ class InputLayout:
             matrix = np.stack([self.vector(keys, values) for keys, values in table.events])
         elif isinstance(table.rows, np.ndarray):
             matrix = self._from_matrix(table.keys, table.rows)
+        elif not table.rows:
+            raise InvalidRequest(NO_EVENT)
         else:
             matrix = self._from_rows(table.keys, table.rows)
         if not len(matrix):
-            raise InvalidRequest("the request holds no event: expected at least one")
+            raise InvalidRequest(NO_EVENT)
         self._check(matrix)
         return matrix
 

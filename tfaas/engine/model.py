@@ -11,7 +11,7 @@ from tfaas.engine.batcher import Batcher
 from tfaas.engine.layout import InputLayout
 from tfaas.errors import InvalidRequest
 from tfaas.registry import VersionRecord
-from tfaas.runtimes import RUNTIMES, Session, predict
+from tfaas.runtimes import RUNTIMES, Session, TensorSpec, predict
 from tfaas.settings import Settings
 
 SESSION_OVERHEAD = 4 * 1024**2
@@ -22,7 +22,9 @@ class LoadedModel:
     """`batcher` answers with the one output that clients get who ask for none, `everything` with all `outputs`."""
 
     record: VersionRecord
+    manifest: Manifest
     layout: InputLayout
+    input: TensorSpec
     output: str
     outputs: Sequence[str]
     deadline: float
@@ -62,10 +64,14 @@ class LoadedModel:
 def load(record: VersionRecord, path: Path, executor: Executor, settings: Settings) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
     manifest = Manifest.model_validate(record.manifest)
-    session = RUNTIMES[record.runtime](path, manifest.serving.threads or settings.session_threads)
+    session = RUNTIMES[record.runtime](
+        path, manifest.serving.threads or settings.session_threads, manifest.serving.provider
+    )
     return LoadedModel(
         record,
+        manifest,
         InputLayout(manifest, session.signature),
+        session.signature.inputs[0],
         session.signature.output(manifest.output_node).name,
         [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
         manifest.serving.deadline or settings.deadline,

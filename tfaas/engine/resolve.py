@@ -29,7 +29,8 @@ class Engine:
         self._freshness = Freshness(settings.data_dir / "freshness")
         self._run_pool = ThreadPoolExecutor(settings.run_threads, "run")
         self._load_pool = ThreadPoolExecutor(1, "load")
-        self._cache = ModelCache(self._load, settings.cache_memory)
+        pinned = {reference.name for reference in settings.preloaded}
+        self._cache = ModelCache(self._load, settings.cache_memory, pinned)
         self._by_name: dict[str, VersionRecord] = {}
         self._seen = self._freshness.value
         self._forgotten = 0
@@ -38,6 +39,8 @@ class Engine:
 
     async def open(self) -> None:
         self._revision = await self._repository.revision()
+        for reference in self._settings.preloaded:
+            await self.resolve(str(reference))
         self._poller = asyncio.create_task(self._poll())
 
     async def close(self) -> None:

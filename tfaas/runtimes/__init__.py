@@ -1,6 +1,6 @@
 """One runtime a framework. A runtime is imported when the first model that needs it is loaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,19 +24,25 @@ class Session(Protocol):
         ...
 
 
-def _onnx(path: Path, threads: int) -> Session:
+def _onnx(path: Path, threads: int, provider: str = "cpu") -> Session:
     from tfaas.runtimes.onnx import OnnxSession
 
-    return OnnxSession(path, threads)
+    return OnnxSession(path, threads, provider)
 
 
-def _tensorflow(path: Path, threads: int) -> Session:
+def _tensorflow(path: Path, threads: int, provider: str = "cpu") -> Session:
     from tfaas.runtimes.tensorflow import TensorFlowSession
 
     return TensorFlowSession(path, threads)
 
 
-RUNTIMES: dict[str, Callable[[Path, int], Session]] = {"onnx": _onnx, "tensorflow": _tensorflow}
+class OpenSession(Protocol):
+    """How a runtime opens a served file: with so many threads, on `cpu` or, where there is one, on `cuda`."""
+
+    def __call__(self, path: Path, threads: int, provider: str = "cpu") -> Session: ...
+
+
+RUNTIMES: dict[str, OpenSession] = {"onnx": _onnx, "tensorflow": _tensorflow}
 
 
 def predict(session: Session, events: FloatArray, outputs: Sequence[str]) -> list[FloatArray]:

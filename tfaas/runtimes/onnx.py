@@ -1,5 +1,6 @@
 """ONNX Runtime, the engine that serves wherever it can."""
 
+import logging
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ DTYPES = {
     "tensor(bool)": "bool",
 }
 ERRORS_ONLY = 3
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+log = logging.getLogger(__name__)
 # How the type of a node is written in a file: field 4 of a NodeProto, a string.
 OP_TYPE = 0x22
 CONTROL_FLOW = (b"If", b"Loop", b"Scan", b"SequenceMap")
@@ -30,15 +34,13 @@ CONTROL_FLOW = (b"If", b"Loop", b"Scan", b"SequenceMap")
 class OnnxSession:
     """One `InferenceSession`, which is safe to run from several threads."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "cpu") -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=_providers(provider))
         self.signature = Signature(
             tuple(_spec(argument) for argument in self._session.get_inputs()),
             tuple(_spec(argument) for argument in self._session.get_outputs()),
@@ -49,6 +51,15 @@ class OnnxSession:
     def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
         results: list[npt.NDArray[Any]] = self._session.run(outputs, dict(zip(self._names, inputs, strict=True)))
         return results
+
+
+def _providers(wanted: str) -> list[str]:
+    """ONNX Runtime's names, best first; the CPU serves where the device that is asked for is not there."""
+    name = PROVIDERS[wanted]
+    if name not in onnxruntime.get_available_providers():
+        log.warning("%s is not available to ONNX Runtime here, the CPU serves instead", name)
+        return [PROVIDERS["cpu"]]
+    return list(dict.fromkeys((name, PROVIDERS["cpu"])))
 
 
 def _has_control_flow(path: Path) -> bool:
