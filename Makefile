@@ -9,8 +9,9 @@ CPP_BUILD := build/cpp
 
 DEBIAN_BUILD := g++ cmake make pkg-config protobuf-compiler libprotobuf-dev libcurl4-openssl-dev python3-venv
 DEBIAN_TEST := xrootd-server postgresql curl openssl
+DEBIAN_BENCH := hey
 
-.PHONY: help install debian-build debian-test cpp demo test lint proto bench clean
+.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -24,6 +25,9 @@ endef
 
 debian-build:
 	$(call debian_install,$(DEBIAN_BUILD))
+
+debian-bench:
+	$(call debian_install,$(DEBIAN_BENCH))
 
 debian-test:
 	$(call debian_install,$(DEBIAN_TEST))
@@ -57,8 +61,11 @@ lint: install ## ruff and mypy
 test: lint debian-test cpp ## lint and every test
 	@$(BIN)/python -m pytest
 
-bench: install ## 100 and 200 clients on /json and /proto
-	@$(BIN)/python -m benchmarks.load
+bench: install debian-bench ## every figure of the serving path, beside what it is compared with
+	@$(BIN)/python -m benchmarks
+
+soak: install ## ten minutes of mixed clients, uploads, deletes and killed workers, then 1,000 upload cycles
+	@$(BIN)/python -m benchmarks.soak
 
 clean: ## remove what the targets above have built
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

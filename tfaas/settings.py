@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     preload: str = Field("", description="models, separated by commas, that are loaded at start and stay in memory")
     session_threads: int = Field(1, ge=1, description="threads of one runtime session")
     run_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="batches that run at the same time"
+        default_factory=lambda data: max(1, (os.cpu_count() or 1) // data.get("workers", 1)),
+        ge=1,
+        description="batches that run at the same time in a worker",
     )
     max_batch_size: int = Field(1024, ge=1, description="events in one session call")
     max_queue: int = Field(20_000, ge=1, description="events that may wait for one model")
