@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from tfaas import __version__
-from tfaas.api import images, models, status, uploads
+from tfaas.api import images, models, status, uploads, versions
 from tfaas.api.connection import Application
 from tfaas.api.http_errors import error_response
 from tfaas.api.openapi import describe_predictions
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> Application:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for resource in (uploads, models, images, status):
+    for resource in (uploads, models, versions, images, status):
         app.include_router(resource.router, prefix=settings.base_path)
     _answer_errors_as_json(app)
     _describe(app, settings)

@@ -1,29 +1,22 @@
-"""`tfaas serve | upload | models | promote | delete | db`: the server and its operator's commands."""
+"""`tfaas serve`, and the commands of `tfaas.commands`."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import sys
-import tempfile
 import traceback
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from tfaas import __version__
+from tfaas.commands import COMMANDS, data_dir_option, database_option, read_settings, upgrade_registry
 from tfaas.errors import InvalidRequest, TFaaSError
-from tfaas.registry import Database, Repository, VersionRecord
+from tfaas.registry import Database, Repository
 from tfaas.settings import Settings
 
-Result = TypeVar("Result")
 INTERRUPTED = 130
-
-data_dir_option = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of the default database.")
-database_option = click.option("--database", help="SQLAlchemy URL (sqlite:///FILE, postgresql://USER@HOST/NAME).")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,7 +45,7 @@ def serve(**options: Any) -> None:
     from tfaas.api.connection import Connection
     from tfaas.observability.logs import configure_logs
 
-    settings = _settings(options)
+    settings = read_settings(options)
     configure_logs(settings.log_level)
     listener = _listen(settings)
     asyncio.run(_prepare(settings))
@@ -84,103 +77,14 @@ def serve(**options: Any) -> None:
         raise RuntimeError("the server did not start; its log says why")
 
 
-@cli.command()
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@data_dir_option
-@database_option
-def upload(bundle: Path, **options: Any) -> None:
-    """Prove BUNDLE (a .tar.gz with one folder named as the model) and publish it as a new version."""
-    from tfaas.bundles.publish import current_user, publish
-
-    settings = _settings(options)
-
-    async def run(repository: Repository) -> None:
-        with tempfile.TemporaryDirectory(prefix="tfaas-") as scratch:
-            record = await publish(repository, bundle, Path(scratch), settings.proof_limits, current_user())
-        click.echo(f"{record.name}:{record.number} is served by {record.runtime}: {record.runtime_reason}")
-
-    _with_repository(settings, run)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--explain", metavar="NAME", help="Say which runtime serves the model NAME, and why.")
-@data_dir_option
-@database_option
-def models(as_json: bool, explain: str | None, **options: Any) -> None:
-    """List the latest version of every model."""
-    from tfaas.registry import parse_reference
-
-    async def run(repository: Repository) -> None:
-        if explain:
-            click.echo(_explained(await repository.get(parse_reference(explain))))
-            return
-        records = await repository.latest()
-        if as_json:
-            rows = [
-                {"name": r.name, "version": r.number, "framework": r.framework, "runtime": r.runtime,
-                 "reason": r.runtime_reason, "digest": r.bundle_digest, "size": r.bundle_size,
-                 "created": r.created_at.isoformat()}
-                for r in records
-            ]  # fmt: skip
-            click.echo(json.dumps(rows, indent=1))
-            return
-        for r in records:
-            click.echo(f"{r.name}:{r.number}\t{r.framework}\t{r.runtime}\t{r.bundle_size} bytes\t{r.runtime_reason}")
-
-    _with_repository(_settings(options), run)
-
-
-@cli.command()
-@click.argument("model")
-@click.argument("alias")
-@data_dir_option
-@database_option
-def promote(model: str, alias: str, **options: Any) -> None:
-    """Let ALIAS point at MODEL (such as `single_top:3` or `single_top@latest`)."""
-    from tfaas.registry import parse_reference
-
-    async def run(repository: Repository) -> None:
-        record = await repository.get(parse_reference(model))
-        await repository.set_alias(record.name, alias, record.number)
-        click.echo(f"{record.name}@{alias} is {record.name}:{record.number}")
-
-    _with_repository(_settings(options), run)
-
-
-@cli.command()
-@click.argument("model")
-@data_dir_option
-@database_option
-def delete(model: str, **options: Any) -> None:
-    """Remove MODEL with all its versions."""
-
-    async def run(repository: Repository) -> None:
-        await repository.delete(model)
-        click.echo(f"{model} is deleted")
-
-    _with_repository(_settings(options), run)
-
-
-@cli.group()
-def db() -> None:
-    """Look after the registry's database."""
-
-
-@db.command()
-@data_dir_option
-@database_option
-def upgrade(**options: Any) -> None:
-    """Bring the tables to this release; does nothing when they are there already."""
-    settings = _settings(options)
-    asyncio.run(_upgrade(settings))
-    click.echo("the registry is up to date")
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:
     """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
     try:
-        cli.main(standalone_mode=False)
+        sys.exit(cli.main(standalone_mode=False) or 0)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -197,65 +101,15 @@ def main() -> None:
         sys.exit(1)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
-    return Settings.load(**{name: value for name, value in options.items() if value is not None})
-
-
 async def _prepare(settings: Settings) -> None:
     """All that can be wrong with the registry is told before a server has started."""
-    await _upgrade(settings)
+    await upgrade_registry(settings)
     database = Database(settings.database_url)
     try:
         for reference in settings.preloaded:
             await Repository(database).get(reference)
     finally:
         await database.close()
-
-
-async def _upgrade(settings: Settings) -> None:
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequest(f"data folder {settings.data_dir}: {error.strerror}") from error
-    database = Database(settings.database_url)
-    try:
-        await database.upgrade()
-    finally:
-        await database.close()
-
-
-def _explained(record: VersionRecord) -> str:
-    def tensors(kind: str) -> str:
-        shown = []
-        for spec in record.signature[kind]:
-            shape = ", ".join("n" if size is None else str(size) for size in spec["shape"])
-            shown.append(f"{spec['name']} {spec['dtype']} ({shape})")
-        return ", ".join(shown)
-
-    serving = record.manifest.get("serving", {})
-    options = ", ".join(f"{name} {value}" for name, value in serving.items() if value is not None)
-    return "\n".join(
-        (
-            f"{record.name}:{record.number}",
-            f"  uploaded as  {record.framework} {record.framework_version}".rstrip(),
-            f"  served by    {record.runtime}: {record.runtime_reason}",
-            f"  inputs       {tensors('inputs')}",
-            f"  outputs      {tensors('outputs')}",
-            f"  options      {options or 'those of the server'}",
-        )
-    )
-
-
-def _with_repository(settings: Settings, run: Callable[[Repository], Awaitable[Result]]) -> Result:
-    async def connected() -> Result:
-        await _upgrade(settings)
-        database = Database(settings.database_url)
-        try:
-            return await run(Repository(database))
-        finally:
-            await database.close()
-
-    return asyncio.run(connected())
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -3,10 +3,10 @@
 import asyncio
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 
 from tfaas.api.body import limited, read_body
 from tfaas.api.services import Shared
@@ -14,7 +14,8 @@ from tfaas.api.uploads import Published
 from tfaas.bundles.manifest import Manifest, parse_manifest
 from tfaas.bundles.publish import with_manifest
 from tfaas.errors import InvalidRequest
-from tfaas.registry import Reference, VersionRecord, check_name, parse_reference
+from tfaas.registry import Filter, Reference, VersionRecord, check_name, parse_reference
+from tfaas.registry.queries import SORTS
 
 router = APIRouter(tags=["models"])
 
@@ -41,11 +42,14 @@ class ModelSummary(BaseModel):
     metrics: dict[str, Any]
     digest: str
     size: int
+    tags: list[str]
 
     @classmethod
-    def of(cls, record: VersionRecord) -> "ModelSummary":
+    def of(cls, record: VersionRecord) -> Self:
         manifest = Manifest.model_validate(record.manifest)
+        own = {"lineage": record.lineage, "manifest": record.manifest, "deleted": record.deleted_at}
         return cls(
+            **{name: value for name, value in own.items() if name in cls.model_fields},
             name=record.name,
             model=manifest.model,
             labels=manifest.labels,
@@ -65,6 +69,7 @@ class ModelSummary(BaseModel):
             metrics=record.metrics,
             digest=record.bundle_digest,
             size=record.bundle_size,
+            tags=list(record.tags),
         )
 
 
@@ -72,10 +77,25 @@ class Deleted(BaseModel):
     deleted: str
 
 
+class Wanted(BaseModel):
+    """Which models are listed, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field("", description="part of the name")
+    tag: str = ""
+    owner: str = ""
+    framework: str = ""
+    sort: str = Field("name", description=f"one of {', '.join(SORTS)}; with - before it in falling order")
+    limit: int | None = Field(None, ge=1)
+    offset: int = Field(0, ge=0)
+
+
 @router.get("/models")
-async def models(services: Shared) -> list[ModelSummary]:
-    """The latest version of every model, by name."""
-    return [ModelSummary.of(record) for record in await services.repository.latest()]
+async def models(services: Shared, wanted: Annotated[Wanted, Query()]) -> list[ModelSummary]:
+    """The latest version of every model that is wanted; of all, by name, unless the query says otherwise."""
+    records = await services.repository.latest(Filter(**wanted.model_dump()))
+    return [ModelSummary.of(record) for record in records]
 
 
 @router.get("/params/{model}")
@@ -114,19 +134,19 @@ def _given_fields(body: bytes) -> Manifest:
 
 
 @router.delete("/delete/{model}")
-async def delete(model: str, services: Shared) -> Deleted:
-    """Remove a model with all its versions."""
-    await services.repository.delete(check_name(model))
+async def delete(model: str, services: Shared, force: bool = False) -> Deleted:
+    """Delete a model with all its versions; 409 while an alias other than `latest` points at one of them."""
+    await services.repository.delete(check_name(model), force=force)
     services.engine.changed()
     return Deleted(deleted=model)
 
 
 @router.delete("/delete")
-async def delete_named_in_form(request: Request, services: Shared) -> Deleted:
+async def delete_named_in_form(request: Request, services: Shared, force: bool = False) -> Deleted:
     """Remove the model that the form field `model` names."""
     request = Request(request.scope, limited(request.receive, services.settings.max_body))
     async with request.form() as form:
         model = form.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("the form has no field 'model': expected the name of the model to delete")
-    return await delete(model, services)
+    return await delete(model, services, force)

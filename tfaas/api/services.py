@@ -27,15 +27,18 @@ class Services:
     scratch: Path
     proofs: asyncio.Semaphore
 
-    async def publish(self, archive: Path, follows: int | None = None) -> VersionRecord:
+    async def publish(self, archive: Path, follows: int | None = None, becomes_latest: bool = True) -> VersionRecord:
         """Prove and publish a bundle, and have it served before anybody hears of it.
 
         Args:
             follows: id of the version that must still be the latest one.
+            becomes_latest: whether `latest` moves to it.
         """
         async with self.proofs:
             limits = self.settings.proof_limits
-            record = await publish(self.repository, archive, self.scratch, limits, follows=follows)
+            record = await publish(
+                self.repository, archive, self.scratch, limits, follows=follows, becomes_latest=becomes_latest
+            )
         await self.engine.published(record)
         return record
 

@@ -34,6 +34,7 @@ class Published(BaseModel):
     framework: str
     runtime: str
     reason: str
+    identical_to: int | None
 
     @classmethod
     def of(cls, record: VersionRecord) -> "Published":
@@ -44,13 +45,14 @@ class Published(BaseModel):
             framework=record.framework,
             runtime=record.runtime,
             reason=record.runtime_reason,
+            identical_to=record.identical_to,
         )
 
 
 @router.post("/upload")
 @router.post("/bundle")
-async def upload(request: Request, services: Shared) -> Published:
-    """Publish a model as the next version of its name.
+async def upload(request: Request, services: Shared, latest: bool = True) -> Published:
+    """Publish a model as the next version of its name; with `?latest=false`, `latest` stays where it is.
 
     Either a form with `name`, `model` (file) and optionally `params` (file) and `labels` (file), or a .tar.gz as the
     body with one folder named as the model.
@@ -64,7 +66,7 @@ async def upload(request: Request, services: Shared) -> Published:
                 await _pack_form(form, Path(folder), archive, encoded)
         else:
             await _save_body(request, archive)
-        return Published.of(await services.publish(archive))
+        return Published.of(await services.publish(archive, becomes_latest=latest))
 
 
 async def _save_body(request: Request, archive: Path) -> None:

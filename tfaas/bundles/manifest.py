@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from tfaas.errors import InvalidBundle
+from tfaas.registry.names import NAME
 
 MAX_FIELDS = 200
 
@@ -62,6 +63,7 @@ class Manifest(BaseModel):
         "", validation_alias=AliasChoices("output_node", "outputNode", "output_name", "outputName")
     )
     timestamp: str = ""
+    tags: list[Annotated[str, Field(pattern=NAME.pattern)]] = Field(default_factory=list, max_length=50)
     features: list[Feature] = Field(default_factory=list)
     missing: bool = False
     img_channels: int = Field(0, ge=0, le=4)
@@ -109,7 +111,7 @@ class Manifest(BaseModel):
 
 
 KNOWN_FIELDS = {
-    *("name", "model", "labels", "description", "options", "timestamp", "features", "missing", "serving"),
+    *("name", "model", "labels", "description", "options", "timestamp", "tags", "features", "missing", "serving"),
     *("metrics", "lineage", "op", "img_channels", "img_resize"),
     *("input_node", "inputNode", "input_name", "inputName"),
     *("output_node", "outputNode", "output_name", "outputName"),

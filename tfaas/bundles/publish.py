@@ -23,6 +23,7 @@ async def publish(
     limits: ProofLimits,
     owner: str = "",
     follows: int | None = None,
+    becomes_latest: bool = True,
 ) -> VersionRecord:
     """Prove a bundle and store it as the next version of its model.
 
@@ -30,6 +31,7 @@ async def publish(
         archive: a .tar.gz with one top folder named as the model.
         scratch: an existing folder for temporary files; left as it was found.
         follows: id of the version that must still be the latest one.
+        becomes_latest: whether `latest` moves to it.
 
     Raises:
         InvalidBundle: the bundle is refused; nothing has changed.
@@ -51,6 +53,8 @@ async def publish(
                 metrics=proof.manifest["metrics"],
                 lineage=proof.manifest["lineage"],
                 description=proof.manifest["description"],
+                tags=proof.manifest["tags"],
+                becomes_latest=becomes_latest,
                 owner=owner,
                 bundle=archive,
                 serving=proof.serving,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Container, Iterator
+from collections.abc import AsyncIterator, Container
 from pathlib import Path
 
 from sqlalchemy import delete, func, insert, select
@@ -31,14 +31,16 @@ async def store(session: AsyncSession, path: Path, digest: str) -> None:
     if await session.get(Artifact, digest) is not None:
         return
     await session.execute(insert(Artifact).values(digest=digest, size=path.stat().st_size))
-    for position, data in enumerate(_blocks(path)):
-        chunk_digest = hashlib.sha256(data).hexdigest()
+    position = 0
+    while block := await asyncio.to_thread(_read_block, path, position):
+        data, chunk_digest = block
         known = await session.scalar(select(func.count()).where(Chunk.digest == chunk_digest))
         if not known:
             await session.execute(insert(Chunk).values(digest=chunk_digest, data=data))
         await session.execute(
             insert(ArtifactChunk).values(artifact_digest=digest, position=position, chunk_digest=chunk_digest)
         )
+        position += 1
 
 
 async def stream(database: Database, digest: str) -> AsyncIterator[bytes]:
@@ -113,7 +115,9 @@ class ArtifactCache:
                     path.unlink()
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _read_block(path: Path, position: int) -> tuple[bytes, str] | None:
+    """A block of a file and its digest; None past the end."""
     with path.open("rb") as file:
-        while block := file.read(CHUNK_SIZE):
-            yield block
+        file.seek(position * CHUNK_SIZE)
+        data = file.read(CHUNK_SIZE)
+    return (data, hashlib.sha256(data).hexdigest()) if data else None

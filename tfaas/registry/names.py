@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tfaas.errors import InvalidRequest
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 LATEST = "latest"
 
 

@@ -1,69 +1,24 @@
 """What the rest of the system asks of the registry, one method a question."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tfaas.errors import Conflict, NotFound
+from tfaas.errors import Conflict, InvalidRequest, NotFound
 from tfaas.registry import artifacts
 from tfaas.registry.database import Database
 from tfaas.registry.names import LATEST, Reference, check_name
-from tfaas.registry.tables import Alias, Artifact, Model, State, Version
+from tfaas.registry.queries import IS_LIVE, SORTS, aliases_of, select_version
+from tfaas.registry.records import Filter, NewVersion, VersionRecord, to_record
+from tfaas.registry.tables import Alias, Model, State, Version, VersionTag, now
 
 INSERT: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-
-@dataclass(frozen=True, slots=True)
-class NewVersion:
-    """All that publishing a version needs; the two files become artifacts."""
-
-    name: str
-    framework: str
-    runtime: str
-    signature: dict[str, Any]
-    manifest: dict[str, Any]
-    bundle: Path
-    serving: Path
-    framework_version: str = ""
-    runtime_reason: str = ""
-    labels: list[str] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    lineage: dict[str, Any] = field(default_factory=dict)
-    description: str = ""
-    owner: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
-    """A published version, detached from the database."""
-
-    id: int
-    name: str
-    number: int
-    owner: str
-    description: str
-    framework: str
-    framework_version: str
-    runtime: str
-    runtime_reason: str
-    signature: dict[str, Any]
-    manifest: dict[str, Any]
-    labels: list[str]
-    metrics: dict[str, Any]
-    lineage: dict[str, Any]
-    bundle_digest: str
-    bundle_size: int
-    serving_digest: str
-    serving_size: int
-    created_at: datetime
 
 
 class Repository:
@@ -73,21 +28,26 @@ class Repository:
         self.database = database
 
     async def publish(self, new: NewVersion, follows: int | None = None) -> VersionRecord:
-        """Store a version and let `latest` point at it: all of it or nothing.
+        """Store a version and let `latest` point at it, unless it says otherwise: all of it or nothing.
 
         Args:
             follows: id of the version that must still be the latest one; raises Conflict when it is not.
         """
         check_name(new.name)
         bundle, serving = [await asyncio.to_thread(artifacts.file_digest, path) for path in (new.bundle, new.serving)]
-        async with self._change() as session:
+        async with self.change() as session:
             if follows is not None:
-                latest = (await session.scalars(_select(Reference(new.name)))).one_or_none()
+                latest = (await session.scalars(select_version(Reference(new.name)))).one_or_none()
                 if latest is None or latest.id != follows:
                     raise Conflict(f"model {new.name!r} has changed meanwhile: look at it and try again")
             await artifacts.store(session, new.bundle, bundle)
             await artifacts.store(session, new.serving, serving)
             model_id, number = await self._next_number(session, new.name, new.owner)
+            identical = await session.scalar(
+                select(func.min(Version.number)).where(
+                    Version.model_id == model_id, Version.bundle_digest == bundle, Version.deleted_at.is_(None)
+                )
+            )
             version = Version(
                 model_id=model_id,
                 number=number,
@@ -104,71 +64,148 @@ class Repository:
                 lineage=new.lineage,
                 bundle_digest=bundle,
                 serving_digest=serving,
+                tags=[VersionTag(name=check_name(tag, "tag")) for tag in sorted(set(new.tags))],
             )
             session.add(version)
             await session.flush()
-            await self._point(session, model_id, LATEST, version.id)
+            if new.becomes_latest or await self._live_latest(session, model_id) is None:
+                await self.point(session, model_id, LATEST, version.id)
             await session.refresh(version)
-            return _record(version)
+            return replace(to_record(version), identical_to=identical)
 
     async def get(self, reference: Reference) -> VersionRecord:
         """The version a reference names; raises NotFound with what there is instead."""
         async with self.database.read() as session:
-            version = (await session.scalars(_select(reference))).one_or_none()
-            if version is None:
-                raise NotFound(await self._what_there_is(session, reference))
-            return _record(version)
+            return to_record(await self.one(session, reference))
 
-    async def latest(self) -> list[VersionRecord]:
-        """The latest version of every model, by name."""
+    async def latest(self, wanted: Filter | None = None) -> list[VersionRecord]:
+        """The latest version of every model that is wanted; raises InvalidRequest for an unknown order."""
+        wanted = wanted or Filter()
+        order = SORTS.get(wanted.sort.removeprefix("-"))
+        if order is None:
+            raise InvalidRequest(
+                f"sort {wanted.sort!r} is not known: expected one of {', '.join(SORTS)}, or one with - before it"
+            )
         query = (
             select(Version)
             .join(Alias, Alias.version_id == Version.id)
             .join(Model, Model.id == Version.model_id)
-            .where(Alias.name == LATEST)
-            .order_by(Model.name)
+            .where(Alias.name == LATEST, Version.deleted_at.is_(None))
+            .order_by(order.desc() if wanted.sort.startswith("-") else order.asc(), Model.name)
+            .limit(wanted.limit)
+            .offset(wanted.offset)
         )
+        if wanted.name:
+            query = query.where(Model.name.contains(wanted.name, autoescape=True))
+        if wanted.owner:
+            query = query.where(Version.owner == wanted.owner)
+        if wanted.framework:
+            query = query.where(Version.framework == wanted.framework)
+        if wanted.tag:
+            query = query.where(Version.tags.any(VersionTag.name == wanted.tag))
         async with self.database.read() as session:
-            return [_record(version) for version in await session.scalars(query)]
+            return [to_record(version) for version in await session.scalars(query)]
+
+    async def versions(self, name: str, deleted: bool = False) -> list[VersionRecord]:
+        """All versions of a model, newest first; raises NotFound where there is none."""
+        query = select(Version).join(Model).where(Model.name == name).order_by(Version.number.desc())
+        if not deleted:
+            query = query.where(Version.deleted_at.is_(None))
+        async with self.database.read() as session:
+            found = [to_record(version) for version in await session.scalars(query)]
+            if not found:
+                raise NotFound(await self._what_there_is(session, Reference(name)))
+            return found
+
+    async def aliases(self, name: str) -> dict[str, int]:
+        """Alias → number of the version that it points at."""
+        async with self.database.read() as session:
+            return await aliases_of(session, name)
 
     async def set_alias(self, name: str, alias: str, number: int) -> VersionRecord:
         """Let an alias point at a version."""
         check_name(alias, "alias")
         reference = Reference(check_name(name), number=number)
-        async with self._change() as session:
-            version = (await session.scalars(_select(reference))).one_or_none()
-            if version is None:
-                raise NotFound(await self._what_there_is(session, reference))
-            await self._point(session, version.model_id, alias, version.id)
-            return _record(version)
+        async with self.change() as session:
+            version = await self.one(session, reference)
+            await self.point(session, version.model_id, alias, version.id)
+            return to_record(version)
 
-    async def delete(self, name: str) -> None:
-        """Remove a model with all its versions, aliases and artifacts; raises NotFound."""
-        async with self._change() as session:
-            removed = await session.scalar(delete(Model).where(Model.name == name).returning(Model.id))
-            if removed is None:
-                raise NotFound(await self._what_there_is(session, Reference(name)))
-            await artifacts.remove_unused(session)
+    async def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias, which is not `latest`; raises NotFound, Conflict."""
+        if alias == LATEST:
+            raise Conflict(f"alias {LATEST!r} of model {name!r} can't be removed: expected another one")
+        async with self.change() as session:
+            if alias not in await aliases_of(session, name):
+                raise NotFound(await self._what_there_is(session, Reference(name, alias=alias)))
+            model_id = select(Model.id).where(Model.name == name).scalar_subquery()
+            await session.execute(delete(Alias).where(Alias.model_id == model_id, Alias.name == alias))
+
+    async def describe(self, reference: Reference, description: str | None, tags: Sequence[str] | None) -> None:
+        """Change what people read about a version; None leaves it as it is. Raises NotFound."""
+        async with self.change() as session:
+            version = await self.one(session, reference)
+            if description is not None:
+                version.description = description
+            if tags is not None:
+                await session.execute(delete(VersionTag).where(VersionTag.version_id == version.id))
+                for tag in sorted(set(tags)):
+                    await session.execute(insert(VersionTag).values(version_id=version.id, name=check_name(tag, "tag")))
+
+    async def delete(self, name: str, number: int | None = None, force: bool = False) -> None:
+        """Mark a version, or all versions of a model, as deleted.
+
+        They are there for nobody, and come back with `restore` until garbage is collected.
+
+        Raises:
+            NotFound: there is no such model or version.
+            Conflict: an alias other than `latest` points at it, and `force` is not given.
+        """
+        async with self.change() as session:
+            versions = await self._versions(session, name, number, deleted=False)
+            pointing = {
+                alias: pointed
+                for alias, pointed in (await aliases_of(session, name)).items()
+                if alias != LATEST and pointed in {version.number for version in versions}
+            }
+            if pointing and not force:
+                listed = ", ".join(f"{name}@{alias} is version {pointed}" for alias, pointed in pointing.items())
+                raise Conflict(f"{listed}: move the alias first, or delete by force")
+            for version in versions:
+                version.deleted_at = now()
+            await session.flush()
+            await self._repair_latest(session, versions[0].model_id)
+
+    async def restore(self, name: str, number: int | None = None) -> None:
+        """Take a deletion back; raises NotFound where nothing is marked as deleted."""
+        async with self.change() as session:
+            versions = await self._versions(session, name, number, deleted=True)
+            for version in versions:
+                version.deleted_at = None
+            await session.flush()
+            await self._repair_latest(session, versions[0].model_id)
 
     async def default_model(self) -> str | None:
         """The model for requests that name none: the one last set, else the only one there is."""
         async with self.database.read() as session:
-            chosen = await session.scalar(select(Model.name).join(State, State.default_model_id == Model.id))
+            chosen = await session.scalar(
+                select(Model.name).join(State, State.default_model_id == Model.id).where(IS_LIVE)
+            )
             if chosen is not None:
                 return chosen
-            names = (await session.scalars(select(Model.name).limit(2))).all()
+            names = (await session.scalars(select(Model.name).where(IS_LIVE).limit(2))).all()
             return names[0] if len(names) == 1 else None
 
     async def set_default_model(self, name: str) -> None:
-        async with self._change() as session:
-            model_id = await session.scalar(select(Model.id).where(Model.name == name))
+        async with self.change() as session:
+            model_id = await session.scalar(select(Model.id).where(Model.name == name, IS_LIVE))
             if model_id is None:
                 raise NotFound(await self._what_there_is(session, Reference(name)))
             await session.execute(update(State).values(default_model_id=model_id))
 
     async def names(self) -> list[str]:
         async with self.database.read() as session:
-            return list(await session.scalars(select(Model.name).order_by(Model.name)))
+            return list(await session.scalars(select(Model.name).where(IS_LIVE).order_by(Model.name)))
 
     async def revision(self) -> int:
         """A number that grows with every change."""
@@ -177,28 +214,74 @@ class Repository:
 
     async def existing(self, version_ids: Iterable[int]) -> set[int]:
         """Those of the given versions that are still there."""
-        query = select(Version.id).where(Version.id.in_(list(version_ids)))
+        query = select(Version.id).where(Version.id.in_(list(version_ids)), Version.deleted_at.is_(None))
         async with self.database.read() as session:
             return set(await session.scalars(query))
 
     async def digests(self) -> set[str]:
-        """Of all artifacts."""
+        """Of all artifacts that a version needs which is not marked as deleted."""
         async with self.database.read() as session:
-            return set(await session.scalars(select(Artifact.digest)))
+            rows = await session.execute(
+                select(Version.bundle_digest, Version.serving_digest).where(Version.deleted_at.is_(None))
+            )
+            return {digest for row in rows for digest in row}
 
     @asynccontextmanager
-    async def _change(self) -> AsyncIterator[AsyncSession]:
+    async def change(self) -> AsyncIterator[AsyncSession]:
         """A writing transaction; counting the change first lets writers pass one after the other."""
         async with self.database.write() as session:
             await session.execute(update(State).values(revision=State.revision + 1))
             yield session
 
-    async def _next_number(self, session: AsyncSession, name: str, owner: str) -> tuple[int, int]:
-        """The model's id and its next version number, which is never given twice."""
+    async def model_id(self, session: AsyncSession, name: str, owner: str) -> int:
+        """The id of a model, which is made where there is none."""
         dialect_insert = INSERT[self.database.engine.dialect.name]
         await session.execute(
             dialect_insert(Model).values(name=name, owner=owner).on_conflict_do_nothing(index_elements=["name"])
         )
+        return (await session.scalars(select(Model.id).where(Model.name == name))).one()
+
+    async def one(self, session: AsyncSession, reference: Reference) -> Version:
+        """The version that a reference names; raises NotFound with what there is instead."""
+        version = (await session.scalars(select_version(reference))).one_or_none()
+        if version is None:
+            raise NotFound(await self._what_there_is(session, reference))
+        return version
+
+    async def _versions(self, session: AsyncSession, name: str, number: int | None, deleted: bool) -> list[Version]:
+        query = select(Version).join(Model).where(Model.name == name)
+        query = query.where(Version.deleted_at.is_not(None) if deleted else Version.deleted_at.is_(None))
+        if number is not None:
+            query = query.where(Version.number == number)
+        versions = list(await session.scalars(query))
+        if not versions and deleted:
+            raise NotFound(f"nothing of {str(Reference(name, number))!r} is deleted: there is nothing to restore")
+        if not versions:
+            raise NotFound(await self._what_there_is(session, Reference(name, number)))
+        return versions
+
+    async def _live_latest(self, session: AsyncSession, model_id: int) -> int | None:
+        return await session.scalar(
+            select(Version.id)
+            .join(Alias, Alias.version_id == Version.id)
+            .where(Alias.model_id == model_id, Alias.name == LATEST, Version.deleted_at.is_(None))
+        )
+
+    async def _repair_latest(self, session: AsyncSession, model_id: int) -> None:
+        """Where `latest` points at what is deleted, let it point at the newest version that is not."""
+        if await self._live_latest(session, model_id) is None:
+            newest = await session.scalar(
+                select(Version.id)
+                .where(Version.model_id == model_id, Version.deleted_at.is_(None))
+                .order_by(Version.number.desc())
+                .limit(1)
+            )
+            if newest is not None:
+                await self.point(session, model_id, LATEST, newest)
+
+    async def _next_number(self, session: AsyncSession, name: str, owner: str) -> tuple[int, int]:
+        """The model's id and its next version number, which is never given twice."""
+        await self.model_id(session, name, owner)
         row = await session.execute(
             update(Model)
             .where(Model.name == name)
@@ -208,7 +291,8 @@ class Repository:
         model_id, number = row.one()
         return model_id, number
 
-    async def _point(self, session: AsyncSession, model_id: int, alias: str, version_id: int) -> None:
+    async def point(self, session: AsyncSession, model_id: int, alias: str, version_id: int) -> None:
+        """Let an alias of a model point at a version of it."""
         statement = INSERT[self.database.engine.dialect.name](Alias).values(
             model_id=model_id, name=alias, version_id=version_id
         )
@@ -217,49 +301,20 @@ class Repository:
         )
 
     async def _what_there_is(self, session: AsyncSession, reference: Reference) -> str:
-        known = select(Model.id).where(Model.name == reference.name)
-        model_id = await session.scalar(known)
+        model_id = await session.scalar(select(Model.id).where(Model.name == reference.name, IS_LIVE))
         if model_id is None:
-            names = (await session.scalars(select(Model.name).order_by(Model.name).limit(20))).all()
+            names = (await session.scalars(select(Model.name).where(IS_LIVE).order_by(Model.name).limit(20))).all()
             return f"no model {reference.name!r}: there is {', '.join(names) if names else 'none yet'}"
         numbers = (
             await session.scalars(
-                select(Version.number).where(Version.model_id == model_id).order_by(Version.number.desc()).limit(20)
+                select(Version.number)
+                .where(Version.model_id == model_id, Version.deleted_at.is_(None))
+                .order_by(Version.number.desc())
+                .limit(20)
             )
         ).all()
-        aliases = (await session.scalars(select(Alias.name).where(Alias.model_id == model_id))).all()
+        aliases = await aliases_of(session, reference.name)
         return (
             f"no {str(reference)!r}: model {reference.name!r} has versions"
-            f" {', '.join(map(str, reversed(numbers)))} and aliases {', '.join(sorted(aliases))}"
+            f" {', '.join(map(str, reversed(numbers)))} and aliases {', '.join(aliases)}"
         )
-
-
-def _select(reference: Reference) -> Select[Version]:
-    query = select(Version).join(Model, Model.id == Version.model_id).where(Model.name == reference.name)
-    if reference.number is not None:
-        return query.where(Version.number == reference.number)
-    return query.join(Alias, Alias.version_id == Version.id).where(Alias.name == reference.alias)
-
-
-def _record(version: Version) -> VersionRecord:
-    return VersionRecord(
-        id=version.id,
-        name=version.model.name,
-        number=version.number,
-        owner=version.owner,
-        description=version.description,
-        framework=version.framework,
-        framework_version=version.framework_version,
-        runtime=version.runtime,
-        runtime_reason=version.runtime_reason,
-        signature=version.signature,
-        manifest=version.manifest,
-        labels=version.labels,
-        metrics=version.metrics,
-        lineage=version.lineage,
-        bundle_digest=version.bundle_digest,
-        bundle_size=version.bundle.size,
-        serving_digest=version.serving_digest,
-        serving_size=version.serving.size,
-        created_at=version.created_at,
-    )

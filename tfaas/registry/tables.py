@@ -79,7 +79,7 @@ class Model(Base):
 
 
 class Version(Base):
-    """One immutable upload of a model."""
+    """One immutable upload of a model; one that is marked as deleted is there for nobody, and can be restored."""
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("model_id", "number"), {"sqlite_autoincrement": True})
@@ -101,10 +101,21 @@ class Version(Base):
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("artifacts.digest"), index=True)
     serving_digest: Mapped[str] = mapped_column(ForeignKey("artifacts.digest"), index=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
+    tags: Mapped[list["VersionTag"]] = relationship(lazy="selectin", order_by="VersionTag.name")
     model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
     bundle: Mapped[Artifact] = relationship(lazy="joined", innerjoin=True, foreign_keys=[bundle_digest])
     serving: Mapped[Artifact] = relationship(lazy="joined", innerjoin=True, foreign_keys=[serving_digest])
+
+
+class VersionTag(Base):
+    """A word that a version can be found by."""
+
+    __tablename__ = "version_tags"
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(NAME, primary_key=True, index=True)
 
 
 class Alias(Base):
