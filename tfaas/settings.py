@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     max_members: int = Field(10_000, ge=1, description="files and folders in a bundle")
     prove_timeout: float = Field(300.0, gt=0, description="seconds to unpack, convert and try an upload")
     prove_memory: int = Field(16 * GIBIBYTE, ge=GIBIBYTE, description="address space of the proving process")
+    require_sandbox: bool = Field(False, description="refuse uploads where the kernel lacks Landlock or seccomp")
     concurrent_proofs: int = Field(1, ge=1, description="uploads proven at the same time by a worker")
 
     cache_memory: int = Field(4 * GIBIBYTE, ge=MEBIBYTE, description="bytes of loaded models a worker keeps")
@@ -108,7 +109,9 @@ class Settings(BaseSettings):
 
     @property
     def proof_limits(self) -> ProofLimits:
-        return ProofLimits(self.max_unpacked, self.max_members, self.prove_memory, self.prove_timeout)
+        return ProofLimits(
+            self.max_unpacked, self.max_members, self.prove_memory, self.prove_timeout, self.require_sandbox
+        )
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for worker processes."""

@@ -188,3 +188,79 @@ def test_a_graph_that_touches_files_is_refused(strict_server: Server, tmp_path: 
     answer = httpx.post(f"{strict_server.url}/upload", content=content, timeout=120)
     assert answer.status_code == 400
     assert "the graph uses the operation 'ReadFile'" in answer.json()["error"]
+
+
+def test_operations_that_touch_anything_are_refused_and_those_that_compute_are_not(tmp_path: Path) -> None:
+    """In the graph and in functions, whether anything calls them or not."""
+    script = tmp_path / "check.py"
+    script.write_text(CHECK_OPERATIONS)
+    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+    assert {name: reason for name, reason in answers.items() if "expected none" not in reason} == {
+        "dense": "", "lookup": "", "random": "", "loop": ""
+    }  # fmt: skip
+
+
+CHECK_OPERATIONS = """
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+from tfaas.bundles.graphs import check_operations
+from tfaas.errors import InvalidBundle
+
+folder = Path(sys.argv[1])
+spec = [tf.TensorSpec((None, 2), tf.float32, name="x")]
+answers = {}
+
+def ask(name, path):
+    try:
+        check_operations(path)
+        answers[name] = ""
+    except InvalidBundle as error:
+        answers[name] = str(error)
+
+def saved(name, body, **things):
+    module = tf.Module()
+    module.v = tf.Variable(tf.ones((2, 1)))
+    for key, value in things.items():
+        setattr(module, key, value)
+    module.f = tf.function(lambda x: {"y": body(x, module)}, input_signature=spec)
+    tf.saved_model.save(module, str(folder / name), signatures={"serving_default": module.f})
+    ask(name, folder / name / "saved_model.pb")
+
+table = tf.lookup.StaticHashTable(
+    tf.lookup.KeyValueTensorInitializer(tf.constant([1, 2], tf.int64), tf.constant([3.0, 4.0])), 0.0)
+saved("dense", lambda x, m: x @ m.v)
+saved("lookup", lambda x, m: m.table.lookup(tf.cast(x, tf.int64)), table=table)
+saved("random", lambda x, m: x + tf.random.uniform(tf.shape(x)))
+saved("loop", lambda x, m: tf.while_loop(lambda i, z: i < 3, lambda i, z: (i + 1, z * 2), (0, x))[1])
+saved("write", lambda x, m: (tf.io.write_file("/tmp/canary", "x"), x)[1])
+saved("python", lambda x, m: tf.py_function(lambda z: z, [x], tf.float32))
+saved("numpy", lambda x, m: tf.numpy_function(lambda z: z, [x], tf.float32, stateful=False))
+saved("match", lambda x, m: x + tf.cast(tf.size(tf.io.matching_files("/etc/*")), tf.float32))
+saved("print", lambda x, m: (tf.print(x), x)[1])
+saved("nested", lambda x, m: tf.cond(tf.reduce_sum(x) > 1e9, lambda: tf.io.parse_tensor(
+    tf.io.read_file("/etc/hostname"), tf.float32), lambda: x))
+saved("save", lambda x, m: (tf.raw_ops.SaveV2(
+    prefix="/tmp/canary", tensor_names=["a"], shape_and_slices=[""], tensors=[x]), x)[1])
+saved("restore", lambda x, m: x + tf.raw_ops.RestoreV2(
+    prefix="/tmp/canary", tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])[0])
+vocabulary = folder / "vocabulary.txt"
+vocabulary.write_text("a")
+saved("text file", lambda x, m: x + tf.cast(m.words.size(), tf.float32), words=tf.lookup.StaticHashTable(
+    tf.lookup.TextFileInitializer(str(vocabulary), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+    tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), 0))
+graph = tf.compat.v1.GraphDef()
+graph.node.add(name="x", op="Placeholder").attr["dtype"].type = 1
+graph.node.add(name="y", op="NoSuchOperation", input=["x"])
+(folder / "unknown.pb").write_bytes(graph.SerializeToString())
+ask("unknown", folder / "unknown.pb")
+graph.node[1].op = "Identity"
+function = graph.library.function.add()
+function.signature.name = "sleeper"
+function.node_def.add(name="r", op="ReadFile")
+(folder / "sleeper.pb").write_bytes(graph.SerializeToString())
+ask("sleeper", folder / "sleeper.pb")
+print(json.dumps(answers))
+"""

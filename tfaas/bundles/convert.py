@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfaas.bundles.detect import ModelSource
-from tfaas.bundles.graphs import refuse_file_operations
+from tfaas.bundles.graphs import check_operations
 from tfaas.bundles.manifest import Manifest
 from tfaas.bundles.probes import ABSOLUTE_TOLERANCE, BATCH_SIZES, RELATIVE_TOLERANCE, random_inputs
 from tfaas.errors import InvalidBundle
@@ -84,7 +84,7 @@ def _convert_onnx(path: Path, folder: Path) -> Converted:
 
 
 def _saved_model_as_it_is(path: Path, manifest: Manifest, target: Path) -> tuple[Path, list[str]]:
-    refuse_file_operations(path / "saved_model.pb")
+    check_operations(path / "saved_model.pb")
     # Clients in the field name the node in the graph, which has the name of the input behind this prefix.
     return path, [name.removeprefix("serving_default_") for name in node_names(manifest.input_node)]
 
@@ -103,7 +103,7 @@ def _keras_to_saved_model(path: Path, manifest: Manifest, target: Path) -> tuple
 def _frozen_to_saved_model(path: Path, manifest: Manifest, target: Path) -> tuple[Path, list[str]]:
     import tensorflow as tf
 
-    refuse_file_operations(path)
+    check_operations(path)
     graph_def = tf.compat.v1.GraphDef()
     graph_def.ParseFromString(path.read_bytes())
     inputs, outputs = _graph_nodes(graph_def, manifest)

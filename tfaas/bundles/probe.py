@@ -1,15 +1,9 @@
-"""The child process that proves an upload: unpack, inspect, convert, load, try.
+"""What the child process does that proves an upload: unpack, inspect, convert, load, try.
 
-Run as `python -m tfaas.bundles.probe` with a job as JSON on standard input; writes `result.json`. It may crash, hang or
-run out of memory without harm to the process that started it.
+It may crash, hang or run out of memory without harm to the process that started it; `tfaas.sandbox` has shut it in.
 """
 
-import ctypes
 import json
-import os
-import resource
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,15 +19,12 @@ from tfaas.errors import InvalidBundle, InvalidRequest
 from tfaas.registry.names import check_name
 from tfaas.runtimes import RUNTIMES, Session, predict
 
-PR_SET_PDEATHSIG = 1
-LOWER_PRIORITY = 10
 VERSION_LENGTH = 64
 REFERENCE_TOLERANCE = 1e-5
 
 
-def main() -> None:
-    job = json.load(sys.stdin)
-    _confine(job["parent"], job["memory"], job["seconds"])
+def run(job: dict[str, Any]) -> None:
+    """Prove the archive of a job, and write `result.json`."""
     work = Path(job["work"])
     try:
         result = prove_archive(Path(job["archive"]), work, Limits(job["unpacked"], job["members"]))
@@ -70,20 +61,6 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
         "manifest": manifest.model_dump(mode="json"),
         "labels": _read_labels(folder, manifest),
     }
-
-
-def _confine(parent: int, memory: int, seconds: float) -> None:
-    """Limits that hold whatever the model does; the child dies with its parent."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the server has ended meanwhile")
-    os.nice(LOWER_PRIORITY)
-    for kind, limit in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, int(seconds) * (os.cpu_count() or 1) + 1),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (limit, limit))
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -205,7 +182,3 @@ def _read_labels(folder: Path, manifest: Manifest) -> list[str]:
     if any("\0" in label for label in labels):
         raise InvalidBundle(f"{path.name!r} holds a NUL character: expected a label a line")
     return labels
-
-
-if __name__ == "__main__":
-    main()

@@ -22,6 +22,8 @@ class ProofLimits:
     members: int = 10_000
     memory: int = 16 * 1024**3
     seconds: float = 300.0
+    confined: bool = False
+    """Whether an upload is refused where the kernel can't shut the process in that tries it."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ async def prove(archive: Path, work: Path, limits: ProofLimits) -> Proof:
         "members": limits.members,
         "memory": limits.memory,
         "seconds": limits.seconds,
+        "confined": limits.confined,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "tfaas.bundles.probe"),
+        *(sys.executable, "-I", "-m", "tfaas.sandbox"),
         cwd=work,
         env=_environment(work),
         stdin=asyncio.subprocess.PIPE,
