@@ -72,6 +72,8 @@ def test_the_field_numbers_of_clients_in_the_field_have_not_changed() -> None:
         "Predictions": {"prediction": 1},
         "Detector": {"name": 1, "x": 2, "y": 3, "z": 4},
         "Hits": {"det": 1},
+        "Output": {"name": 1, "width": 2, "value": 3, "label": 4},
+        "Outputs": {"output": 1},
     }
 
 

@@ -305,3 +305,26 @@ def test_params_that_race_with_an_upload_are_refused(server: Server) -> None:
     assert uploaded.result()["version"] == 2
     assert changed.result().status_code == 409, changed.result().text
     assert predict(server, values=[1], model="raced").json() == [2.0]
+
+
+def test_a_model_is_served_in_the_precision_that_its_manifest_asks_for(server: Server) -> None:
+    weights = np.random.default_rng(3).normal(size=16).tolist()
+    for name, serving in (("single", {}), ("half", {"precision": "float16"})):
+        publish_linear(server, name, weights, serving=serving)
+    values = np.random.default_rng(4).normal(size=16).tolist()
+    single, half = (predict(server, model=name, values=values).json()[0] for name in ("single", "half"))
+    assert half == pytest.approx(single, rel=0.01, abs=0.01)
+    assert half != single
+    reasons = {row["name"]: row["reason"] for row in httpx.get(f"{server.url}/models").json()}
+    assert reasons["half"] == "uploaded as ONNX; in float16"
+    answer = httpx.post(
+        f"{server.url}/upload",
+        data={"name": "large"},
+        files={
+            "model": ("m.onnx", linear_onnx([1e7])),
+            "params": ("params.json", json.dumps({"serving": {"precision": "float16"}})),
+        },
+        timeout=60,
+    )
+    assert answer.status_code == 400
+    assert "in float16 the model differs from itself in float32" in answer.json()["error"]

@@ -7,17 +7,14 @@ give TensorFlow's answers, TensorFlow serves the SavedModel itself.
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from tfaas.bundles.detect import ModelSource
 from tfaas.bundles.graphs import check_operations
 from tfaas.bundles.manifest import Manifest
-from tfaas.bundles.probes import ABSOLUTE_TOLERANCE, BATCH_SIZES, RELATIVE_TOLERANCE, random_inputs
+from tfaas.bundles.probes import BATCH_SIZES, TOLERANCES, Tolerance, random_inputs
 from tfaas.errors import InvalidBundle
 from tfaas.runtimes import RUNTIMES, Session
 
@@ -54,7 +51,9 @@ def convert(source: ModelSource, manifest: Manifest, folder: Path) -> Converted:
     framework, version, ordered = kind.framework, kind.read_version(source.path), inputs == order
     try:
         function_to_onnx(reference.function, target, inputs)
-        difference = _difference(reference, RUNTIMES["onnx"](target, 1), manifest.accepts_missing)
+        difference = _difference(
+            reference, RUNTIMES["onnx"](target, 1), manifest.accepts_missing, TOLERANCES["float32"]
+        )
     except Exception as error:  # noqa: BLE001 - TensorFlow serves instead, and the reason is kept
         reason = f"tf2onnx can't convert it: {first_line(error)}"
         return Converted(packed, framework, version, "tensorflow", reason, ordered)
@@ -81,6 +80,32 @@ def _convert_onnx(path: Path, folder: Path) -> Converted:
     onnx.save(model, str(target))
     producer = f"{model.producer_name} {model.producer_version}".strip()
     return Converted(target, "onnx", producer, "onnx", "uploaded as ONNX")
+
+
+def with_precision(converted: Converted, manifest: Manifest, folder: Path) -> Converted:
+    """The file to serve in the precision that the manifest asks for; inputs and outputs stay float32.
+
+    Raises:
+        InvalidBundle: TensorFlow serves the model, or its answers change by more than the precision explains.
+    """
+    precision = manifest.serving.precision
+    if precision == "float32":
+        return converted
+    if converted.runtime != "onnx":
+        raise InvalidBundle(f"precision {precision} needs ONNX Runtime, but {converted.runtime} serves this model")
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    target = folder / f"model.{precision}.onnx"
+    try:
+        onnx.save(convert_float_to_float16(onnx.load(str(converted.path)), keep_io_types=True), str(target))
+        before, after = RUNTIMES["onnx"](converted.path, 1), RUNTIMES["onnx"](target, 1)
+    except Exception as error:
+        raise InvalidBundle(f"the model can't be made {precision}: {first_line(error)}") from error
+    difference = _difference(before, after, manifest.accepts_missing, TOLERANCES[precision])
+    if difference:
+        raise InvalidBundle(f"in {precision} the model differs from itself in float32: {difference}")
+    return replace(converted, path=target, reason=f"{converted.reason}; in {precision}")
 
 
 def _saved_model_as_it_is(path: Path, manifest: Manifest, target: Path) -> tuple[Path, list[str]]:
@@ -224,7 +249,7 @@ def function_to_onnx(function: Any, target: Path, order: Sequence[str] = ()) -> 
     target.write_bytes(model.SerializeToString())
 
 
-def _difference(reference: Session, converted: Session, missing: bool) -> str:
+def _difference(reference: Session, converted: Session, missing: bool, tolerance: Tolerance) -> str:
     """Where two sessions answer differently on random batches; empty when they don't."""
     for batch in BATCH_SIZES:
         inputs = random_inputs(reference.signature, batch, missing)
@@ -233,15 +258,9 @@ def _difference(reference: Session, converted: Session, missing: bool) -> str:
         expected = reference.run(inputs, names)
         got = converted.run([by_name[spec.name] for spec in converted.signature.inputs], names)
         for name, values, others in zip(names, expected, got, strict=True):
-            if not _agree(values, others):
+            if not tolerance.agree(values, others):
                 return f"output {name!r} on a batch of {batch} events"
     return ""
-
-
-def _agree(expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
-    return expected.shape == got.shape and bool(
-        np.allclose(got, expected, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True)
-    )
 
 
 def first_line(error: BaseException) -> str:

@@ -46,6 +46,7 @@ class Serving(BaseModel):
     deadline: float | None = Field(None, gt=0, le=3600)
     threads: int | None = Field(None, ge=1, le=256)
     provider: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "float16"] = "float32"
 
 
 class Manifest(BaseModel):

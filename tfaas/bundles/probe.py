@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from tfaas.bundles.convert import Converted, convert, first_line
+from tfaas.bundles.convert import Converted, convert, first_line, with_precision
 from tfaas.bundles.detect import find_model
 from tfaas.bundles.manifest import Manifest, parse_manifest
-from tfaas.bundles.probes import ABSOLUTE_TOLERANCE, BATCH_SIZES, RELATIVE_TOLERANCE, random_inputs
+from tfaas.bundles.probes import BATCH_SIZES, TOLERANCES, Tolerance, random_inputs
 from tfaas.bundles.unpack import Limits, unpack
 from tfaas.errors import InvalidBundle, InvalidRequest
 from tfaas.registry.names import check_name
 from tfaas.runtimes import RUNTIMES, Session, predict
 
 VERSION_LENGTH = 64
-REFERENCE_TOLERANCE = 1e-5
 
 
 def run(job: dict[str, Any]) -> None:
@@ -44,12 +43,14 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     manifest = _read_manifest(folder)
     name = _model_name(top, manifest)
     converted = convert(find_model(folder, manifest.model), manifest, work)
+    converted = with_precision(converted, manifest, work)
+    tolerance = TOLERANCES[manifest.serving.precision]
     session = _load(converted)
     _check_tensors(session)
     _check_features(converted, session, manifest)
     output = session.signature.output(manifest.output_node)
-    _try(session, output.name, manifest.accepts_missing)
-    _replay(session, output.name, folder)
+    _try(session, output.name, manifest.accepts_missing, tolerance)
+    _replay(session, output.name, folder, tolerance.reference)
     return {
         "name": name,
         "framework": converted.framework,
@@ -118,7 +119,7 @@ def _check_features(converted: Converted, session: Session, manifest: Manifest) 
         )
 
 
-def _try(session: Session, output: str, missing: bool) -> None:
+def _try(session: Session, output: str, missing: bool, tolerance: Tolerance) -> None:
     """Warm up on every batch size, and see that each event gets its own answer, whatever stands beside it."""
     for batch in BATCH_SIZES:
         inputs = random_inputs(session.signature, batch, missing)
@@ -134,14 +135,14 @@ def _try(session: Session, output: str, missing: bool) -> None:
             )
         together = predict(session, events, [output])[0]
         alone = np.concatenate([predict(session, event[None, :], [output])[0] for event in events])
-        if not np.allclose(together, alone, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE, equal_nan=True):
+        if not tolerance.agree(together, alone):
             raise InvalidBundle(
                 f"the model answers an event differently alone and in a batch of {len(events)}:"
                 " expected an answer that depends on nothing but the event"
             )
 
 
-def _replay(session: Session, output: str, folder: Path) -> None:
+def _replay(session: Session, output: str, folder: Path, tolerance: float) -> None:
     """Compare with the events that the bundle brings along, where it does."""
     path = folder / "reference.json"
     if not path.is_file():
@@ -159,11 +160,11 @@ def _replay(session: Session, output: str, folder: Path) -> None:
             f" which takes {session.signature.width} numbers an event"
         )
     got = predict(session, inputs, [output])[0]
-    if got.shape != expected.shape or not np.allclose(got, expected, REFERENCE_TOLERANCE, REFERENCE_TOLERANCE):
+    if got.shape != expected.shape or not np.allclose(got, expected, tolerance, tolerance):
         worst = np.abs(got - expected).max() if got.shape == expected.shape else np.inf
         raise InvalidBundle(
             f"the model's answers to its reference events differ by up to {worst:.3g} from those in reference.json:"
-            f" expected {REFERENCE_TOLERANCE}"
+            f" expected {tolerance}"
         )
 
 

@@ -1,5 +1,6 @@
 """Random inputs on which a model is tried before it is published."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,25 @@ import numpy.typing as npt
 from tfaas.runtimes import Signature, TensorSpec
 
 BATCH_SIZES = (1, 2, 7, 32)
-RELATIVE_TOLERANCE = 1e-4
-ABSOLUTE_TOLERANCE = 1e-5
+
 SEED = 20180801
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far answers may lie apart that should be equal: on random events, and on a bundle's reference events."""
+
+    relative: float
+    absolute: float
+    reference: float
+
+    def agree(self, expected: npt.NDArray[Any], got: npt.NDArray[Any]) -> bool:
+        return expected.shape == got.shape and bool(
+            np.allclose(got, expected, self.relative, self.absolute, equal_nan=True)
+        )
+
+
+TOLERANCES = {"float32": Tolerance(1e-4, 1e-5, 1e-5), "float16": Tolerance(1e-2, 1e-2, 1e-2)}
 
 
 def random_inputs(signature: Signature, batch: int, missing: bool) -> list[npt.NDArray[Any]]:
