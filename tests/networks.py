@@ -26,6 +26,36 @@ def linear_onnx(weights: list[float], bias: float = 0.0, sigmoid: bool = False, 
     )
 
 
+def loop_onnx() -> bytes:
+    """A model of 64 numbers that takes as many turns as the largest of them says: none, or for as long as one likes."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("MatMul", ["state", "w"], ["state_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, ["N", 64]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, ["N", 64]),
+        ],
+    )
+    return model_bytes(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+            helper.make_node("Loop", ["turns", "", "x"], ["y"], body=body),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 64])],
+        w=np.eye(64, dtype=np.float32),
+    )
+
+
 def model_bytes(nodes: list[Any], inputs: list[Any], outputs: list[Any], **constants: npt.NDArray[Any]) -> bytes:
     graph = helper.make_graph(
         nodes, "g", inputs, outputs, [numpy_helper.from_array(value, name) for name, value in constants.items()]

@@ -39,17 +39,20 @@ def create_app(settings: Settings) -> Application:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with Workspace(settings.workspace) as scratch:
+        with Workspace(settings.workspace) as workspace:
             app.state.services = Services(
                 settings=settings,
                 repository=repository,
                 artifacts=artifacts,
                 engine=engine,
                 metrics=metrics,
-                scratch=scratch,
+                scratch=workspace.path,
                 proofs=asyncio.Semaphore(settings.concurrent_proofs),
             )
-            await engine.open()
+            if workspace.culprits:
+                await repository.count_crash(workspace.culprits)
+                engine.changed()
+            await engine.open(workspace.path)
             watching = asyncio.create_task(watch.run())
             try:
                 yield

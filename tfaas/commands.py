@@ -83,7 +83,7 @@ def versions(model: str, as_json: bool, **options: Any) -> None:
             return
         for record in records:
             names = ", ".join(alias for alias, number in aliases.items() if number == record.number)
-            state = "deleted" if record.deleted_at else names
+            state = "deleted" if record.deleted_at else "quarantined" if record.is_quarantined else names
             click.echo(f"{record.name}:{record.number}\t{record.created_at:%Y-%m-%d %H:%M}\t{record.owner}\t{state}")
 
     _with_repository(read_settings(options), run)
@@ -135,6 +135,20 @@ def restore(model: str, **options: Any) -> None:
         reference = _version_or_model(model)
         await repository.restore(reference.name, reference.number)
         click.echo(f"{model} is restored")
+
+    _with_repository(read_settings(options), run)
+
+
+@click.command()
+@click.argument("model")
+@data_dir_option
+@database_option
+def release(model: str, **options: Any) -> None:
+    """Serve MODEL again, which is quarantined because it ended the process that served it."""
+
+    async def run(repository: Repository) -> None:
+        record = await repository.release(parse_reference(model))
+        click.echo(f"{record.name}:{record.number} is served again")
 
     _with_repository(read_settings(options), run)
 
@@ -245,7 +259,7 @@ def check(**options: Any) -> None:
     click.echo("the registry is consistent")
 
 
-COMMANDS = (upload, models, versions, promote, delete, restore, download, gc, export_, import_, db)
+COMMANDS = (upload, models, versions, promote, delete, restore, release, download, gc, export_, import_, db)
 
 
 def read_settings(options: dict[str, Any]) -> Settings:

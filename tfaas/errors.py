@@ -11,7 +11,8 @@ TFaaSError
 ├── DeadlineExceeded        no answer within the time allowed
 ├── RegistryUnavailable     the database can't be reached
 ├── ArtifactCorrupted       stored bytes don't match their digest
-└── ModelFailed             the model raised while it ran
+├── ModelFailed             the model raised while it ran
+└── Quarantined             the model has ended its process, and is not served any more
 """
 
 
@@ -60,4 +61,8 @@ class ArtifactCorrupted(TFaaSError):
 
 
 class ModelFailed(TFaaSError):
+    pass
+
+
+class Quarantined(TFaaSError):
     pass

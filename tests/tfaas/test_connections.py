@@ -5,12 +5,11 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.networks import linear_onnx
+from tests.networks import linear_onnx, loop_onnx
 from tests.servers import Server, running_server
 
 BODY = b'{"values": [1, 2, 3], "model": "three"}'
@@ -214,40 +213,8 @@ def test_a_client_that_reads_no_answers_gets_no_more_of_them(server: Server) -> 
             connection.sendall(endless)
 
 
-def test_a_slow_model_holds_up_no_other(tmp_path: Path, server: Server) -> None:
-    from onnx import TensorProto, helper
-
-    from tests.networks import model_bytes
-
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("MatMul", ["state", "w"], ["state_out"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", TensorProto.FLOAT, ["N", 64]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, ["N", 64]),
-        ],
-    )
-    import numpy as np
-
-    # As many turns as the first number says: nothing, and then for as long as a client likes.
-    graph = model_bytes(
-        [
-            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
-            helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
-            helper.make_node("Loop", ["turns", "", "x"], ["y"], body=body),
-        ],
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 64])],
-        w=np.eye(64, dtype=np.float32),
-    )
+def test_a_slow_model_holds_up_no_other(server: Server) -> None:
+    graph = loop_onnx()
     httpx.post(
         f"{server.url}/upload", data={"name": "loop"}, files={"model": ("m.onnx", graph)}, timeout=60
     ).raise_for_status()

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.networks import linear_onnx
+from tests.networks import linear_onnx, loop_onnx
 from tests.servers import Server, free_port, running_server
 from tests.tfaas.test_server_process import tfaas
 
@@ -81,3 +81,57 @@ def test_which_runtime_serves_a_model_is_explained(data_dir: Path) -> None:
     assert explained.splitlines()[0] == "three:1"
     assert "served by    onnx: uploaded as ONNX" in explained
     assert "inputs       x float32 (n, 3)" in explained
+
+
+def test_a_model_that_ends_its_process_is_quarantined_and_the_others_go_on(data_dir: Path) -> None:
+    """A native runtime that aborts, played by the signal that it would raise, while the model runs."""
+    slow = {"values": [1e9] * 64, "model": "loop"}
+    quick = {"values": [0.0] * 64, "model": "loop"}
+    with running_server(data_dir, "--workers", "2") as server:
+        upload(server)
+        files = {"model": ("m.onnx", loop_onnx())}
+        httpx.post(f"{server.url}/upload", data={"name": "loop"}, files=files, timeout=60).raise_for_status()
+        for round in (1, 2):
+            assert httpx.post(f"{server.url}/json", json=quick, timeout=20).status_code == 200
+            with ThreadPoolExecutor(1) as executor:
+                lost = executor.submit(httpx.post, f"{server.url}/json", json=slow, timeout=20)
+                busy = busy_worker(server)
+                busy.send_signal(signal.SIGABRT)
+                assert isinstance(lost.exception(), httpx.TransportError)
+            wait_for_crashes(server, round)
+            assert len(workers(server)) == 2
+        for _ in range(20):
+            answer = httpx.post(f"{server.url}/json", json=quick)
+            assert answer.status_code == 500
+            assert "loop:1 has ended the process that served it 2 times" in answer.json()["error"]
+            assert httpx.post(f"{server.url}/json", json=BODY).json() == [321.0]
+        # To be killed from outside is nobody's fault.
+        workers(server)[0].kill()
+        assert tfaas("release", "loop", "--data-dir", str(data_dir)).stdout == "loop:1 is served again\n"
+        deadline = time.monotonic() + 10
+        while httpx.post(f"{server.url}/json", json=quick).status_code != 200:
+            assert time.monotonic() < deadline
+        assert httpx.get(f"{server.url}/models/three/versions/1").json()["crashes"] == 0
+
+
+def busy_worker(server: Server) -> psutil.Process:
+    """The worker that computes."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for worker in workers(server):
+            if worker.cpu_percent(0.3) > 50:
+                return worker
+    raise AssertionError("no worker is busy")
+
+
+def wait_for_crashes(server: Server, crashes: int) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"{server.url}/models/loop/versions/1", timeout=5)
+        except httpx.TransportError:
+            continue
+        if answer.json()["crashes"] == crashes and len(workers(server)) == 2:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{crashes} crashes were not counted")

@@ -13,6 +13,7 @@ from tfaas.errors import (
     ModelFailed,
     NotFound,
     Overloaded,
+    Quarantined,
     RegistryUnavailable,
     TFaaSError,
     TooLarge,
@@ -29,6 +30,7 @@ STATUS: dict[type[TFaaSError], int] = {
     DeadlineExceeded: 504,
     ArtifactCorrupted: 500,
     ModelFailed: 500,
+    Quarantined: 500,
 }
 RETRY_AFTER = {503: "1"}
 

@@ -47,7 +47,8 @@ class ModelSummary(BaseModel):
     @classmethod
     def of(cls, record: VersionRecord) -> Self:
         manifest = Manifest.model_validate(record.manifest)
-        own = {"lineage": record.lineage, "manifest": record.manifest, "deleted": record.deleted_at}
+        own: dict[str, Any] = {"lineage": record.lineage, "manifest": record.manifest, "deleted": record.deleted_at}
+        own["crashes"] = record.crashes
         return cls(
             **{name: value for name, value in own.items() if name in cls.model_fields},
             name=record.name,

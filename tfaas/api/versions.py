@@ -24,6 +24,7 @@ class VersionDetails(ModelSummary):
     lineage: dict[str, Any]
     manifest: dict[str, Any]
     deleted: datetime | None
+    crashes: int
 
 
 class ModelDetails(BaseModel):
@@ -109,6 +110,14 @@ async def restore_version(name: str, number: int, services: Shared) -> Done:
     await services.repository.restore(check_name(name), number)
     services.engine.changed()
     return Done(restored=f"{name}:{number}")
+
+
+@router.post("/versions/{number}/release")
+async def release_version(name: str, number: int, services: Shared) -> VersionDetails:
+    """Serve a version again that is quarantined because it ended the process that served it."""
+    record = await services.repository.release(Reference(check_name(name), number=number))
+    services.engine.changed()
+    return VersionDetails.of(record)
 
 
 @router.get("/versions/{number}/bundle", response_class=StreamingResponse)

@@ -5,10 +5,14 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from tfaas.bundles.manifest import Manifest
 from tfaas.engine.batcher import Batcher
 from tfaas.engine.layout import InputLayout
+from tfaas.engine.running import Running
 from tfaas.errors import InvalidRequest
 from tfaas.registry import VersionRecord
 from tfaas.runtimes import RUNTIMES, Session, TensorSpec, predict
@@ -61,12 +65,13 @@ class LoadedModel:
         return list(names)
 
 
-def load(record: VersionRecord, path: Path, executor: Executor, settings: Settings) -> LoadedModel:
+def load(record: VersionRecord, path: Path, executor: Executor, settings: Settings, running: Running) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
     manifest = Manifest.model_validate(record.manifest)
-    session = RUNTIMES[record.runtime](
-        path, manifest.serving.threads or settings.session_threads, manifest.serving.provider
-    )
+    with running.mark(record.id):
+        session = RUNTIMES[record.runtime](
+            path, manifest.serving.threads or settings.session_threads, manifest.serving.provider
+        )
     return LoadedModel(
         record,
         manifest,
@@ -75,7 +80,7 @@ def load(record: VersionRecord, path: Path, executor: Executor, settings: Settin
         session.signature.output(manifest.output_node).name,
         [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
         manifest.serving.deadline or settings.deadline,
-        partial(_make_batcher, session, executor, manifest, settings),
+        partial(_make_batcher, _Marked(session, record.id, running), executor, manifest, settings),
     )
 
 
@@ -90,3 +95,18 @@ def _make_batcher(
         parallel=settings.run_threads,
         steady=session.steady,
     )
+
+
+class _Marked:
+    """A session whose runs are noted, so that a crash can be told to be its own."""
+
+    def __init__(self, session: Session, version: int, running: Running) -> None:
+        self.signature = session.signature
+        self.steady = session.steady
+        self._session = session
+        self._version = version
+        self._running = running
+
+    def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
+        with self._running.mark(self._version):
+            return self._session.run(inputs, outputs)

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tfaas.engine.cache import ModelCache
 from tfaas.engine.freshness import Freshness
 from tfaas.engine.model import LoadedModel, load
-from tfaas.errors import InvalidRequest, NotFound, RegistryUnavailable
+from tfaas.engine.running import Running
+from tfaas.errors import InvalidRequest, NotFound, Quarantined, RegistryUnavailable
 from tfaas.registry import Repository, VersionRecord, parse_reference
 from tfaas.registry.artifacts import ArtifactCache
 from tfaas.settings import Settings
@@ -35,9 +37,12 @@ class Engine:
         self._seen = self._freshness.value
         self._forgotten = 0
         self._revision = 0
+        self._running: Running | None = None
         self._poller: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, folder: Path) -> None:
+        """Start to follow the registry; `folder` tells which versions ran if this process should crash."""
+        self._running = Running(folder)
         self._revision = await self._repository.revision()
         for reference in self._settings.preloaded:
             await self.resolve(str(reference))
@@ -51,6 +56,8 @@ class Engine:
         self._run_pool.shutdown(wait=False, cancel_futures=True)
         self._load_pool.shutdown(wait=False, cancel_futures=True)
         self._freshness.close()
+        if self._running is not None:
+            self._running.close()
 
     def remembered(self, name: str) -> LoadedModel | None:
         """The model for a name that has been resolved since the last change of the registry, where it is loaded."""
@@ -77,6 +84,11 @@ class Engine:
                 if len(self._by_name) >= REMEMBERED_NAMES:
                     self._by_name.clear()
                 self._by_name[name] = record
+        if record.is_quarantined:
+            raise Quarantined(
+                f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is not"
+                f" served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
+            )
         return await self._cache.get(record)
 
     async def published(self, record: VersionRecord) -> None:
@@ -105,9 +117,13 @@ class Engine:
         return name
 
     async def _load(self, record: VersionRecord) -> LoadedModel:
+        if self._running is None:
+            raise RuntimeError("the engine is not open")
         path = await self._artifacts.path(record.serving_digest)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._load_pool, load, record, path, self._run_pool, self._settings)
+        return await loop.run_in_executor(
+            self._load_pool, load, record, path, self._run_pool, self._settings, self._running
+        )
 
     async def _poll(self) -> None:
         """See changes made through other replicas or straight in the database, and let go of what was deleted."""

@@ -24,7 +24,7 @@ from tfaas.registry.tables import Alias, Artifact, Model, Version, VersionTag, n
 EXPORT_FORMAT = 1
 INDEX = "registry.json"
 ARTIFACTS = "artifacts"
-LEFT_OUT = {"id", "name", "deleted_at", "identical_to", "bundle_size", "serving_size"}
+LEFT_OUT = {"id", "crashes", "name", "deleted_at", "identical_to", "bundle_size", "serving_size"}
 EXPORTED = {field.name for field in fields(VersionRecord)} - LEFT_OUT
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from tfaas.registry.tables import Version
 
+MOST_CRASHES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
@@ -74,8 +76,14 @@ class VersionRecord:
     created_at: datetime
     tags: tuple[str, ...] = ()
     deleted_at: datetime | None = None
+    crashes: int = 0
     identical_to: int | None = None
     """Set on what `publish` returns: an earlier version of the model with the same bytes."""
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it has ended its process so often that it is not served any more."""
+        return self.crashes >= MOST_CRASHES
 
 
 def to_record(version: Version) -> VersionRecord:
@@ -101,4 +109,5 @@ def to_record(version: Version) -> VersionRecord:
         created_at=version.created_at,
         tags=tuple(tag.name for tag in version.tags),
         deleted_at=version.deleted_at,
+        crashes=version.crashes,
     )

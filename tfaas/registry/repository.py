@@ -152,6 +152,20 @@ class Repository:
                 for tag in sorted(set(tags)):
                     await session.execute(insert(VersionTag).values(version_id=version.id, name=check_name(tag, "tag")))
 
+    async def count_crash(self, version_ids: Iterable[int]) -> None:
+        """Note that a process ended while it ran these versions."""
+        async with self.change() as session:
+            crashed = update(Version).where(Version.id.in_(list(version_ids)))
+            await session.execute(crashed.values(crashes=Version.crashes + 1))
+
+    async def release(self, reference: Reference) -> VersionRecord:
+        """Serve a version again that was quarantined; raises NotFound."""
+        async with self.change() as session:
+            version = await self.one(session, reference)
+            version.crashes = 0
+            await session.flush()
+            return to_record(version)
+
     async def delete(self, name: str, number: int | None = None, force: bool = False) -> None:
         """Mark a version, or all versions of a model, as deleted.
 

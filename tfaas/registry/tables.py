@@ -102,6 +102,7 @@ class Version(Base):
     serving_digest: Mapped[str] = mapped_column(ForeignKey("artifacts.digest"), index=True)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=now)
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    crashes: Mapped[int] = mapped_column(default=0, server_default="0")
 
     tags: Mapped[list["VersionTag"]] = relationship(lazy="selectin", order_by="VersionTag.name")
     model: Mapped[Model] = relationship(lazy="joined", innerjoin=True)
