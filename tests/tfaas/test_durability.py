@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -114,3 +116,12 @@ def test_the_registry_answers_errors_as_json_when_it_is_damaged(data_dir: Path) 
         answer = httpx.get(f"{server.url}/readyz")
         assert answer.status_code in (200, 503)
         json.loads(answer.text)
+
+
+def test_a_process_killed_at_any_statement_leaves_all_or_nothing(database_url: str, tmp_path: Path) -> None:
+    """Of a migration, an upload, a promotion, a rollback, a deletion and its taking back."""
+    script = Path(__file__).with_name("killed_operations.py")
+    done = subprocess.run([sys.executable, script, database_url, tmp_path], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    operations = [line.split()[0] for line in done.stdout.splitlines()]
+    assert operations == ["migration", "upload", "promotion", "rollback", "deletion", "restoration"]
