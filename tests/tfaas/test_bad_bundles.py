@@ -1,16 +1,23 @@
 """Archives that are broken or hostile are refused, and nothing of them stays."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
+import pickle
 import subprocess
 import sys
 import tarfile
+import tempfile
+import zipfile
 from pathlib import Path
 
+import h5py
 import httpx
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -33,6 +40,10 @@ def archive(*members: tuple[str, bytes | tarfile.TarInfo]) -> bytes:
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def repacked(packed: bytes, kind: str) -> bytes:
+    return {"bz2": bz2.compress, "xz": lzma.compress}[kind](gzip.decompress(packed))
 
 
 def special(kind: bytes, target: str = "") -> tarfile.TarInfo:
@@ -60,8 +71,9 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory):
 
 
 def files_below(folder: Path) -> set[Path]:
+    own = {".lock", "running", "crashed"}
     return {
-        path for path in folder.rglob("*") if path.is_file() and path.name != ".lock" and "registry" not in path.name
+        path for path in folder.rglob("*") if path.is_file() and path.name not in own and "registry" not in path.name
     }
 
 
@@ -73,6 +85,68 @@ def ops(*nodes: object, output: str = "y", **constants: object) -> bytes:
         **constants,
     )
 
+
+def external_data(location: str) -> bytes:
+    """A model whose weight is said to lie in another file."""
+    model = onnx.load_from_string(GOOD)
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    return model.SerializeToString()
+
+
+def lying_tensor() -> bytes:
+    """A weight that says it has a thousand million numbers, and brings one."""
+    model = onnx.load_from_string(GOOD)
+    model.graph.initializer[0].dims[:] = [1_000_000_000, 1]
+    return model.SerializeToString()
+
+
+def keras_file(config: dict[str, object], weights: bytes = b"") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("metadata.json", '{"keras_version": "3.0.0"}')
+        file.writestr("config.json", json.dumps(config))
+        file.writestr("model.weights.h5", weights)
+    return target.getvalue()
+
+
+def keras_model(class_name: str, module: str, **config: object) -> bytes:
+    """A Keras file with a layer of the user's choosing."""
+    shape = {"batch_shape": [None, 1], "dtype": "float32", "name": "input"}
+    layers = [
+        {"module": "keras.layers", "class_name": "InputLayer", "config": shape, "registered_name": None},
+        {"module": module, "class_name": class_name, "config": {"name": "l", **config}, "registered_name": None},
+    ]
+    sequential = {"name": "s", "trainable": True, "layers": layers, "build_input_shape": [None, 1]}
+    return keras_file({"module": "keras", "class_name": "Sequential", "config": sequential, "registered_name": None})
+
+
+def hdf5_bomb() -> bytes:
+    """Weights of a few kilobytes that unfold to 64 GB."""
+    target = io.BytesIO()
+    with h5py.File(target, "w") as file:
+        group = file.create_group("layers/dense/vars")
+        group.create_dataset("0", shape=(8_000_000_000, 1), dtype="f8", chunks=(1_000_000, 1), compression="gzip")
+    return target.getvalue()
+
+
+def dense_with(weights: bytes) -> bytes:
+    shape = {"batch_shape": [None, 1], "dtype": "float32", "name": "input"}
+    layers = [
+        {"module": "keras.layers", "class_name": "InputLayer", "config": shape, "registered_name": None},
+        {
+            "module": "keras.layers", "class_name": "Dense", "registered_name": None,
+            "config": {"name": "dense", "units": 1, "use_bias": False}, "build_config": {"input_shape": [None, 1]},
+        },
+    ]  # fmt: skip
+    sequential = {"name": "s", "trainable": True, "layers": layers, "build_input_shape": [None, 1]}
+    config = {"module": "keras", "class_name": "Sequential", "config": sequential, "registered_name": None}
+    return keras_file(config, weights)
+
+
+LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wEAAAA=", "defaults": None, "closure": None}}
 
 # fmt: off
 BAD = {
@@ -87,6 +161,26 @@ BAD = {
     "control characters": (archive(("m/a\nb", b"x")), "no name for a file"),
     "too many members": (archive(*((f"m/{i}", b"") for i in range(60))), "more than 50 members"),
     "bomb": (archive(("m/zeros", bytes(9 * 1024**2))), "more than 8388608 bytes"),
+    "bomb in bzip2": (repacked(archive(("m/zeros", bytes(9 * 1024**2))), "bz2"), "more than 8388608 bytes"),
+    "bomb in xz": (repacked(archive(("m/zeros", bytes(9 * 1024**2))), "xz"), "more than 8388608 bytes"),
+    "bomb in a Keras file": (
+        archive(("m/m.keras", keras_file({}, bytes(9 * 1024**2)))), "unpacks to more than 8388608 bytes"
+    ),
+    "bomb in HDF5": (archive(("m/m.keras", dense_with(hdf5_bomb()))), "'m.keras'"),
+    "Keras Lambda": (archive(("m/m.keras", keras_model("Lambda", "keras.layers", function=LAMBDA))), "'m.keras'"),
+    "Keras class of others": (archive(("m/m.keras", keras_model("Popen", "subprocess", args="touch"))), "'m.keras'"),
+    "Keras function of others": (
+        archive(("m/m.keras", keras_model("Activation", "keras.layers", activation={
+            "module": "os", "class_name": "function", "config": "system", "registered_name": "system"}))), "'m.keras'"
+    ),
+    "ONNX data outside": (archive(("m/m.onnx", external_data("../../../../canary"))), "no ONNX model"),
+    "ONNX data at an absolute path": (archive(("m/m.onnx", external_data("/etc/passwd"))), "no ONNX model"),
+    "ONNX tensor that lies": (archive(("m/m.onnx", lying_tensor())), "ONNX"),
+    "pickle as ONNX": (archive(("m/m.onnx", pickle.dumps(print))), "no ONNX model"),
+    "pickle as Keras": (archive(("m/m.keras", pickle.dumps(print))), "'m.keras'"),
+    "pickle as a graph": (archive(("m/m.pb", pickle.dumps(print))), "frozen graph"),
+    "name that no file system likes": (archive(("m/" + "a" * 300, b"x")), "no name for a file"),
+    "backslashes": (archive(("m\\..\\canary", b"x")), "no name for a file"),
     "empty": (archive(), "holds no files"),
     "truncated": (archive(("m/m.onnx", os.urandom(5000)))[:3000], "can't be read"),
     "cut after its members": (archive(("m/m.onnx", GOOD))[:-9], "can't be read"),
@@ -125,12 +219,13 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_bundle_is_refused_and_leaves_nothing(strict_server: Server, kind: str) -> None:
     content, reason = BAD[kind]
-    before = files_below(strict_server.data_dir)
+    before, temporary = files_below(strict_server.data_dir), set(Path(tempfile.gettempdir()).iterdir())
     answer = httpx.post(f"{strict_server.url}/upload", content=content, timeout=120)
     assert answer.status_code == 400, answer.text
     assert reason in answer.json()["error"]
     assert [row["name"] for row in httpx.get(f"{strict_server.url}/models").json()] == ["good"]
     assert files_below(strict_server.data_dir) == before
+    assert set(Path(tempfile.gettempdir()).iterdir()) <= temporary
     assert httpx.post(f"{strict_server.url}/json", json={"values": [4]}).json() == [8.0]
 
 

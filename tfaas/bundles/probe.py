@@ -4,6 +4,7 @@ It may crash, hang or run out of memory without harm to the process that started
 """
 
 import json
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tfaas.bundles.convert import Converted, convert, first_line, with_precision
 from tfaas.bundles.detect import find_model
 from tfaas.bundles.manifest import Manifest, parse_manifest
 from tfaas.bundles.probes import BATCH_SIZES, TOLERANCES, Tolerance, random_inputs
-from tfaas.bundles.unpack import Limits, unpack
+from tfaas.bundles.unpack import Limits, check_zip, unpack
 from tfaas.errors import InvalidBundle, InvalidRequest
 from tfaas.registry.names import check_name
 from tfaas.runtimes import RUNTIMES, Session, predict
@@ -28,7 +29,7 @@ def run(job: dict[str, Any]) -> None:
     try:
         result = prove_archive(Path(job["archive"]), work, Limits(job["unpacked"], job["members"]))
     except InvalidRequest as error:
-        result = {"error": str(error)}
+        result = {"error": str(error).replace(f"{work}/", "")}  # where the server keeps its files is its own matter
     except MemoryError:
         result = {"error": f"the model needs more than {job['memory']} bytes of memory to be tried"}
     (work / "result.json").write_text(json.dumps(result))
@@ -42,7 +43,10 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     folder = unpacked / top
     manifest = _read_manifest(folder)
     name = _model_name(top, manifest)
-    converted = convert(find_model(folder, manifest.model), manifest, work)
+    source = find_model(folder, manifest.model)
+    if source.path.is_file() and zipfile.is_zipfile(source.path):
+        check_zip(source.path, limits.unpacked)
+    converted = convert(source, manifest, work)
     converted = with_precision(converted, manifest, work)
     tolerance = TOLERANCES[manifest.serving.precision]
     session = _load(converted)

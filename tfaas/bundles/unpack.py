@@ -3,6 +3,7 @@
 import lzma
 import re
 import tarfile
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,6 +63,14 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> str:
         raise InvalidBundle("the archive holds no files")
     top = {path.parts[0] for path in seen}
     return top.pop() if len(top) == 1 and not (folder / next(iter(top))).is_file() else ""
+
+
+def check_zip(path: Path, room: int) -> None:
+    """Raise InvalidBundle where a zip file, as Keras writes them, says that it unpacks to more than `room` bytes."""
+    with zipfile.ZipFile(path) as file:
+        size = sum(member.file_size for member in file.infolist())
+    if size > room:
+        raise InvalidBundle(f"{path.name!r} unpacks to more than {room} bytes")
 
 
 def _read_to_the_end(tar: tarfile.TarFile, room: int) -> None:
