@@ -4,19 +4,12 @@ Alone: `locust -f benchmarks/locustfile.py --headless -u 100 -r 100 -t 30s --hos
 `make bench` runs it for both formats at 100 and 200 clients.
 """
 
-import json
-
-import numpy as np
 from locust import FastHttpUser, task
-from tfaas_client.tfaas_pb2 import Predictions, Row
+from tfaas_client.tfaas_pb2 import Predictions
 
-from benchmarks.network import WIDTH
+from benchmarks.network import JSON, proto_bytes
 
-MODEL = "benchmark"
-KEYS = [f"feature_{index}" for index in range(WIDTH)]
-VALUES = np.random.default_rng(2).normal(size=WIDTH).astype(np.float32).tolist()
-JSON = json.dumps({"keys": KEYS, "values": VALUES, "model": MODEL}).encode()
-PROTO = Row(key=KEYS, value=VALUES, model=MODEL).SerializeToString()
+PROTO = proto_bytes()
 
 
 class JsonUser(FastHttpUser):

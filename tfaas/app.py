@@ -34,8 +34,8 @@ def create_app(settings: Settings) -> Application:
     repository = Repository(database)
     metrics = Metrics()
     artifacts = ArtifactCache(settings.artifact_cache, database)
-    engine = Engine(settings, repository, artifacts)
     watch = Watch(settings.keep_alive, settings.receive_timeout)
+    engine = Engine(settings, repository, artifacts, watch.count)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import httptools
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
 from tfaas.api.http_errors import error_response
 from tfaas.api.watch import Stage, Watch
@@ -187,8 +189,12 @@ class Connection(HttpToolsProtocol):
         return self._answering is not None and not self._answering.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._watch.connections.add(self)
+        """As uvicorn does it, but the addresses, which are four system calls, are asked for where they are needed."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.scheme = "http"
+        self._watch.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.connections.discard(self)
@@ -276,6 +282,8 @@ class Connection(HttpToolsProtocol):
             if endpoint is not None:
                 self._begin(endpoint, query)
                 return
+        if self.server is None:
+            self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects

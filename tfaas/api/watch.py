@@ -1,6 +1,8 @@
 """Looks after all connections of a worker once a second: no timer for each of them, and none for each request."""
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     from tfaas.api.connection import Connection
 
 SWEEP_SECONDS = 1.0
+COMING_SECONDS = 0.01
 # A body may take longer than the timeout as long as it comes in at this rate, in bytes a second.
 LEAST_RATE = 1024
 
@@ -31,10 +34,19 @@ class Watch:
 
     def __init__(self, keep_alive: float, receive: float) -> None:
         self.connections: set[Connection] = set()
+        self._newest = -math.inf
         self._keep_alive = keep_alive
         self._receive = receive
         self._headers: Sequence[tuple[bytes, bytes]] | None = None
         self._rendered = b""
+
+    def add(self, connection: "Connection") -> None:
+        self.connections.add(connection)
+        self._newest = connection.since
+
+    def count(self) -> float:
+        """How many clients there are; any number of them while new ones come, since each turn lets in only one."""
+        return math.inf if time.monotonic() - self._newest < COMING_SECONDS else len(self.connections)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -19,7 +19,9 @@ Outputs = Sequence[FloatArray]
 Done = Callable[[Outputs, int, int, TFaaSError | None], None]
 
 TOO_LATE = "no answer within the time that a request may take"
-# A run that is expected to be shorter than this is not worth a change of threads.
+# To hand a run to a thread and get it back takes about this long, of this thread and of the other.
+HAND_OVER_SECONDS = 50e-6
+# A longer run would hold up other models.
 IN_PLACE_SECONDS = 2e-3
 
 
@@ -85,6 +87,7 @@ class Batcher:
         run: takes (n, width) events and gives the outputs; called in the executor.
         steady: whether the time that `run` takes depends on nothing but the number of events. Runs that are known to
             be short are then done in the event loop itself.
+        clients: how many there are, of whom each may have a request on its way.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Batcher:
         max_queue: int,
         parallel: int = 1,
         steady: bool = False,
+        clients: Callable[[], float] = lambda: 0,
     ) -> None:
         self._run = run
         self._executor = executor
@@ -103,6 +107,7 @@ class Batcher:
         self._max_queue = max_queue
         self._parallel = parallel
         self._steady = steady
+        self._clients = clients
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Ticket] = deque()
         self._waiting = 0
@@ -165,7 +170,7 @@ class Batcher:
                 return
             pieces = [piece.ticket.events[piece.start : piece.stop] for piece in batch]
             events = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-            if self._steady and self._seconds.get(len(events).bit_length(), np.inf) < IN_PLACE_SECONDS:
+            if self._steady and self._is_short(len(events)):
                 self._run_in_place(batch, events)
                 if self._queue or self._retries:
                     self._scheduled = True
@@ -177,6 +182,11 @@ class Batcher:
             self._watch(loop, min(piece.ticket.deadline for piece in batch))
             run = self._executor.submit(self._timed, events)
             run.add_done_callback(lambda run, number=number: _tell(loop, self._finish, loop, number, run))  # type: ignore[misc]
+
+    def _is_short(self, events: int) -> bool:
+        """Whether to run in place. While a thread runs, others can join the next batch: where most have, none will."""
+        seconds = self._seconds.get(events.bit_length(), np.inf)
+        return seconds < HAND_OVER_SECONDS or (seconds < IN_PLACE_SECONDS and 2 * events >= self._clients())
 
     def _run_in_place(self, batch: list[_Piece], events: FloatArray) -> None:
         try:

@@ -65,7 +65,14 @@ class LoadedModel:
         return list(names)
 
 
-def load(record: VersionRecord, path: Path, executor: Executor, settings: Settings, running: Running) -> LoadedModel:
+def load(
+    record: VersionRecord,
+    path: Path,
+    executor: Executor,
+    settings: Settings,
+    running: Running,
+    clients: Callable[[], float],
+) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
     manifest = Manifest.model_validate(record.manifest)
     with running.mark(record.id):
@@ -80,12 +87,17 @@ def load(record: VersionRecord, path: Path, executor: Executor, settings: Settin
         session.signature.output(manifest.output_node).name,
         [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
         manifest.serving.deadline or settings.deadline,
-        partial(_make_batcher, _Marked(session, record.id, running), executor, manifest, settings),
+        partial(_make_batcher, _Marked(session, record.id, running), executor, manifest, settings, clients),
     )
 
 
 def _make_batcher(
-    session: Session, executor: Executor, manifest: Manifest, settings: Settings, outputs: Sequence[str]
+    session: Session,
+    executor: Executor,
+    manifest: Manifest,
+    settings: Settings,
+    clients: Callable[[], float],
+    outputs: Sequence[str],
 ) -> Batcher:
     return Batcher(
         partial(predict, session, outputs=outputs),
@@ -94,6 +106,7 @@ def _make_batcher(
         max_queue=manifest.serving.max_queue or settings.max_queue,
         parallel=settings.run_threads,
         steady=session.steady,
+        clients=clients,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +25,10 @@ log = logging.getLogger(__name__)
 class Engine:
     """Resolves and loads models; start it with `open`, end it with `close`."""
 
-    def __init__(self, settings: Settings, repository: Repository, artifacts: ArtifactCache) -> None:
+    def __init__(
+        self, settings: Settings, repository: Repository, artifacts: ArtifactCache, clients: Callable[[], float]
+    ) -> None:
+        self._clients = clients
         self._settings = settings
         self._repository = repository
         self._artifacts = artifacts
@@ -122,7 +126,7 @@ class Engine:
         path = await self._artifacts.path(record.serving_digest)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._load_pool, load, record, path, self._run_pool, self._settings, self._running
+            self._load_pool, load, record, path, self._run_pool, self._settings, self._running, self._clients
         )
 
     async def _poll(self) -> None:
