@@ -1,6 +1,8 @@
 """The server, wired together here and nowhere else."""
 
 import asyncio
+import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +28,11 @@ from tfaas.registry import Database, Repository
 from tfaas.registry.artifacts import ArtifactCache
 from tfaas.settings import Settings
 from tfaas.workspace import Workspace
+
+# How long a thread that computes in Python may keep the event loop waiting; Python's own choice is 5 ms.
+SWITCH_SECONDS = 200e-6
+# Objects made, and younger collections, before each generation of objects is looked through.
+COLLECT_AFTER = (10_000, 20, 50)
 
 
 def create_app(settings: Settings) -> Application:
@@ -82,7 +89,17 @@ def create_app_from_environment() -> Application:
     """For worker processes, which get the settings as environment variables."""
     settings = Settings()
     configure_logs(settings.log_level)
-    return create_app(settings)
+    app = create_app(settings)
+    _tune_interpreter()
+    return app
+
+
+def _tune_interpreter() -> None:
+    """Let neither threads nor the garbage collector hold up the event loop, which yields its lock at each callback."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _answer_errors_as_json(app: FastAPI) -> None:

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         description="batches that run at the same time in a worker",
     )
     max_batch_size: int = Field(1024, ge=1, description="events in one session call")
-    max_queue: int = Field(20_000, ge=1, description="events that may wait for one model")
+    max_queue: int = Field(100_000, ge=1, description="events that may wait for one model")
     deadline: float = Field(30.0, gt=0, description="seconds a prediction may take before it is given up")
 
     @field_validator("base_path")

@@ -5,9 +5,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from tfaas.bundles.manifest import Manifest
 from tfaas.engine.batcher import Batcher
@@ -15,7 +12,7 @@ from tfaas.engine.layout import InputLayout
 from tfaas.engine.running import Running
 from tfaas.errors import InvalidRequest
 from tfaas.registry import VersionRecord
-from tfaas.runtimes import RUNTIMES, Session, TensorSpec, predict
+from tfaas.runtimes import RUNTIMES, FloatArray, Session, TensorSpec, predictor
 from tfaas.settings import Settings
 
 SESSION_OVERHEAD = 4 * 1024**2
@@ -75,10 +72,8 @@ def load(
 ) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
     manifest = Manifest.model_validate(record.manifest)
-    with running.mark(record.id):
-        session = RUNTIMES[record.runtime](
-            path, manifest.serving.threads or settings.session_threads, manifest.serving.provider
-        )
+    threads = manifest.serving.threads or settings.session_threads
+    session = running.call(record.id, RUNTIMES[record.runtime], path, threads, manifest.serving.provider)
     return LoadedModel(
         record,
         manifest,
@@ -87,12 +82,13 @@ def load(
         session.signature.output(manifest.output_node).name,
         [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
         manifest.serving.deadline or settings.deadline,
-        partial(_make_batcher, _Marked(session, record.id, running), executor, manifest, settings, clients),
+        partial(_make_batcher, session, partial(running.call, record.id), executor, manifest, settings, clients),
     )
 
 
 def _make_batcher(
     session: Session,
+    marked: Callable[..., list[FloatArray]],
     executor: Executor,
     manifest: Manifest,
     settings: Settings,
@@ -100,7 +96,7 @@ def _make_batcher(
     outputs: Sequence[str],
 ) -> Batcher:
     return Batcher(
-        partial(predict, session, outputs=outputs),
+        partial(marked, predictor(session, outputs)),
         executor,
         max_batch_size=manifest.serving.max_batch_size or settings.max_batch_size,
         max_queue=manifest.serving.max_queue or settings.max_queue,
@@ -108,18 +104,3 @@ def _make_batcher(
         steady=session.steady,
         clients=clients,
     )
-
-
-class _Marked:
-    """A session whose runs are noted, so that a crash can be told to be its own."""
-
-    def __init__(self, session: Session, version: int, running: Running) -> None:
-        self.signature = session.signature
-        self.steady = session.steady
-        self._session = session
-        self._version = version
-        self._running = running
-
-    def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
-        with self._running.mark(self._version):
-            return self._session.run(inputs, outputs)

@@ -3,9 +3,11 @@
 import faulthandler
 import mmap
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 SLOTS = 256
 RUNNING, CRASHED = "running", "crashed"
@@ -27,13 +29,12 @@ class Running:
         self._crashed = (folder / CRASHED).open("w")
         faulthandler.enable(self._crashed, all_threads=False)
 
-    @contextmanager
-    def mark(self, version: int) -> Iterator[None]:
-        """Note that a version runs, in whichever thread."""
+    def call(self, version: int, function: Callable[..., Result], *arguments: object) -> Result:
+        """Call a function, and note that a version runs meanwhile, in whichever thread."""
         slot = self._free.pop()
         self._slots[slot] = version
         try:
-            yield
+            return function(*arguments)
         finally:
             self._slots[slot] = 0
             self._free.append(slot)

@@ -1,6 +1,7 @@
 """One runtime a framework. A runtime is imported when the first model that needs it is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,10 +62,31 @@ def predict(session: Session, events: FloatArray, outputs: Sequence[str]) -> lis
     else:
         parts = [session.run(session.signature.split(part), outputs) for part in _padded_parts(events, batch)]
         results = [np.concatenate(result)[: len(events)] for result in zip(*parts, strict=True)]
+    return _as_answers(results, outputs, len(events))
+
+
+def predictor(session: Session, outputs: Sequence[str]) -> Callable[[FloatArray], list[FloatArray]]:
+    """`predict` with all that can be known before the first event is known."""
+    spec, wanted = session.signature.inputs[0], list(outputs)
+    if len(session.signature.inputs) > 1 or spec.batch is not None or len(spec.shape) != 2 or spec.dtype != "float32":
+        return partial(predict, session, outputs=wanted)
+
+    def run(events: FloatArray) -> list[FloatArray]:
+        results = session.run([events], wanted)
+        for result in results:
+            if result.ndim != 2 or result.shape[0] != events.shape[0] or result.dtype != np.float32:
+                return _as_answers(results, wanted, len(events))
+        return results
+
+    return run
+
+
+def _as_answers(results: Sequence[npt.NDArray[Any]], outputs: Sequence[str], events: int) -> list[FloatArray]:
+    """Results as float32 of shape (events, numbers); raises ValueError for one that is no answer to each event."""
     for name, result in zip(outputs, results, strict=True):
-        if result.ndim == 0 or len(result) != len(events):
-            raise ValueError(f"output {name!r} of shape {result.shape} is no answer to each of {len(events)} events")
-    return [np.ascontiguousarray(result.reshape(len(events), -1), dtype=np.float32) for result in results]
+        if result.ndim == 0 or len(result) != events:
+            raise ValueError(f"output {name!r} of shape {result.shape} is no answer to each of {events} events")
+    return [np.ascontiguousarray(result.reshape(events, -1), dtype=np.float32) for result in results]
 
 
 def _padded_parts(events: FloatArray, batch: int) -> list[FloatArray]:
