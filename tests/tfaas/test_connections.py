@@ -235,3 +235,26 @@ def test_a_slow_model_holds_up_no_other(server: Server) -> None:
         assert slow.result().status_code == 200
     assert len(latencies) > 10, "the model was not slow"
     assert sorted(latencies)[len(latencies) // 2] < 0.25
+
+
+def test_requests_in_a_row_whose_client_goes_away_are_dropped(server: Server) -> None:
+    """A queued one, and the one that is being answered."""
+    httpx.post(
+        f"{server.url}/upload", data={"name": "dropped"}, files={"model": ("m.onnx", loop_onnx())}, timeout=60
+    ).raise_for_status()
+    slow = json.dumps({"model": "dropped", "values": [3e5] * 64}).encode()
+    head = b"POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(slow)
+    for _ in range(5):
+        with connect(server) as connection:
+            connection.sendall(head + slow + head + slow)
+            time.sleep(0.05)
+    with connect(server) as connection:
+        connection.sendall(head + slow + PREDICT.split(b"\r\n\r\n")[0] + b"\r\nExpect: 100-continue\r\n\r\n")
+        received = b""
+        while b"100 Continue" not in received:
+            block = connection.recv(65536)
+            assert block, received
+            received += block
+        connection.sendall(BODY)
+        assert read_answers(connection, 1).endswith(b"[321.0]")
+    assert "Traceback" not in server.log.read_text()

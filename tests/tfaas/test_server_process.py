@@ -99,7 +99,8 @@ def test_operator_commands_publish_list_promote_and_delete(tmp_path: Path) -> No
     (row,) = json.loads(tfaas("models", "--json", *registry).stdout)
     assert (row["name"], row["version"]) == ("m", 2)
     assert tfaas("models", *registry).stdout.startswith("m:2\tonnx\tonnx\t")
-    assert tfaas("delete", "m", *registry).stdout == "m is deleted\n"
+    assert "m@production is version 1" in tfaas("delete", "m", *registry).stderr
+    assert tfaas("delete", "m", "--force", *registry).stdout == "m is deleted\n"
     again = tfaas("delete", "m", *registry)
     assert (again.returncode, again.stderr) == (2, "tfaas: no model 'm': there is none yet\n")
 

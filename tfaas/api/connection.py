@@ -84,13 +84,20 @@ class DirectRequest:
     """A request on the short way, from its headers to its answer."""
 
     __slots__ = (
-        "_connection", "_endpoint", "_parts", "_size", "_turn", "body", "complete", "disconnected", "headers",
-        "keep_alive", "on_gone", "query", "response_complete",
+        "_connection", "_endpoint", "_expects", "_parts", "_size", "_turn", "body", "complete", "disconnected",
+        "headers", "keep_alive", "on_gone", "query", "response_complete",
     )  # fmt: skip
 
     def __init__(
-        self, connection: "Connection", endpoint: Endpoint, query: bytes, headers: list[Header], keep_alive: bool
+        self,
+        connection: "Connection",
+        endpoint: Endpoint,
+        query: bytes,
+        headers: list[Header],
+        keep_alive: bool,
+        expects: bool,
     ) -> None:
+        self._expects = expects
         self._connection = connection
         self._endpoint = endpoint
         self._parts: list[bytes] = []
@@ -110,6 +117,8 @@ class DirectRequest:
         self._turn = True
         if self.complete:
             self._handle()
+        elif self._expects:
+            self._connection.transport.write(CONTINUE)
 
     def receive(self, data: bytes) -> None:
         self._size += len(data)
@@ -125,7 +134,7 @@ class DirectRequest:
         """The body is complete."""
         self.complete = True
         self.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        if self._turn:
+        if self._turn and not self.response_complete:
             self._handle()
 
     def abandon(self) -> None:
@@ -199,10 +208,11 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.connections.discard(self)
         self.pipeline.clear()
-        if isinstance(self.cycle, DirectRequest):
-            if not self.cycle.response_complete:
-                self.cycle.abandon()
-            self.cycle = None
+        for request in (self.cycle, self._answering):
+            if isinstance(request, DirectRequest) and not request.response_complete:
+                request.abandon()
+        # Of requests in a row, it is the one being answered that uvicorn has to tell.
+        self.cycle = None if isinstance(self._answering, DirectRequest) else self._answering
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -295,10 +305,8 @@ class Connection(HttpToolsProtocol):
         self.stage = Stage.BODY
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         before = self.cycle
-        self.cycle = DirectRequest(self, endpoint, query, self.headers, keep_alive)
+        self.cycle = DirectRequest(self, endpoint, query, self.headers, keep_alive, self.expect_100_continue)
         if before is None or before.response_complete:
-            if self.expect_100_continue:
-                self.transport.write(CONTINUE)
             self._start_asgi_task(self.cycle, None)
         else:
             self.flow.pause_reading()

@@ -99,16 +99,18 @@ class RowEndpoint(_Answering):
         metrics, codec = self._metrics, self._codec
 
         def done(outputs: Outputs, start: int, stop: int, error: TFaaSError | None) -> None:
-            if error is not None:
+            try:
+                if error is not None:
+                    raise error
+                if chosen:
+                    by_name = dict(zip(model.outputs, outputs, strict=True))
+                    body = codec.encode_named({name: by_name[name][start:stop] for name in chosen}, several)
+                else:
+                    body = codec.encode(outputs[0][start:stop] if several else outputs[0][start], model.labels)
+                metrics.events += stop - start
+                request.reply(200, self._headers, body)
+            except Exception as error:  # noqa: BLE001 - one answer must not keep the rest of its batch
                 self._fail(request, error)
-                return
-            metrics.events += stop - start
-            if chosen:
-                by_name = dict(zip(model.outputs, outputs, strict=True))
-                body = codec.encode_named({name: by_name[name][start:stop] for name in chosen}, several)
-            else:
-                body = codec.encode(outputs[0][start:stop] if several else outputs[0][start], model.labels)
-            request.reply(200, self._headers, body)
 
         batcher = model.everything if chosen else model.batcher
         ticket: Ticket = batcher.submit(events, model.deadline, done)
