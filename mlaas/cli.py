@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -47,6 +48,8 @@ def train(**options: Any) -> None:
 def main() -> None:
     """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
     _quieten_tensorflow()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # what batch systems send leaves as little as Ctrl-C
     try:
         cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):

@@ -30,7 +30,7 @@ def check_target(target: str) -> None:
     if _is_server(target):
         try:
             httpx.get(f"{target.rstrip('/')}/readyz", timeout=CONNECT_SECONDS).raise_for_status()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PublishError(f"{target}: no server is ready there ({error})") from error
     else:
         asyncio.run(_upgrade(target))
