@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -56,6 +57,8 @@ def create_app(settings: Settings) -> Application:
                 scratch=workspace.path,
                 proofs=asyncio.Semaphore(settings.concurrent_proofs),
             )
+            # Forms and other temporary files go where there is room for them, and where the next process cleans up.
+            tempfile.tempdir = str(workspace.path)
             if workspace.culprits:
                 await repository.count_crash(workspace.culprits)
                 engine.changed()

@@ -10,7 +10,6 @@ import pickle
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -58,9 +57,12 @@ def params(**fields: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def strict_server(tmp_path_factory: pytest.TempPathFactory):
-    """A server with small limits."""
+    """A server with small limits, and a folder for temporary files of its own."""
+    folder = tmp_path_factory.mktemp("strict")
+    (folder / "temporary").mkdir()
     with running_server(
-        tmp_path_factory.mktemp("strict") / "data",
+        folder / "data",
+        TMPDIR=str(folder / "temporary"),
         TFAAS_MAX_UNPACKED=str(8 * 1024**2),
         TFAAS_MAX_MEMBERS="50",
         TFAAS_PROVE_TIMEOUT="60",
@@ -207,6 +209,10 @@ BAD = {
     ),
     "half a surrogate": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"metrics": {"x": "\\ud800"}}')), "not JSON"),
     "NUL": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"description": "\\u0000"}')), "NUL characters"),
+    "infinity": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"metrics": {"x": 1e400}}')), "not JSON"),
+    "output that is not there": (
+        archive(("m/m.onnx", GOOD), ("m/params.json", params(output_node="nope"))), "output_node 'nope' is none of y"
+    ),
     "NaN": (archive(("m/m.onnx", GOOD), ("m/params.json", b'{"metrics": {"x": NaN}}')), "NaN is no JSON"),
     "reference events differ": (
         archive(("m/m.onnx", GOOD), ("m/reference.json", params(inputs=[[1.0]], outputs=[[3.0]]))),
@@ -219,13 +225,14 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_bundle_is_refused_and_leaves_nothing(strict_server: Server, kind: str) -> None:
     content, reason = BAD[kind]
-    before, temporary = files_below(strict_server.data_dir), set(Path(tempfile.gettempdir()).iterdir())
+    before = files_below(strict_server.data_dir)
     answer = httpx.post(f"{strict_server.url}/upload", content=content, timeout=120)
     assert answer.status_code == 400, answer.text
     assert reason in answer.json()["error"]
     assert [row["name"] for row in httpx.get(f"{strict_server.url}/models").json()] == ["good"]
     assert files_below(strict_server.data_dir) == before
-    assert set(Path(tempfile.gettempdir()).iterdir()) <= temporary
+    left = {path.name for path in (strict_server.data_dir.parent / "temporary").iterdir()}
+    assert left <= {".ses"}  # which ONNX Runtime itself leaves there when it is imported
     assert httpx.post(f"{strict_server.url}/json", json={"values": [4]}).json() == [8.0]
 
 
@@ -343,6 +350,11 @@ saved("restore", lambda x, m: x + tf.raw_ops.RestoreV2(
     prefix="/tmp/canary", tensor_names=["a"], shape_and_slices=[""], dtypes=[tf.float32])[0])
 vocabulary = folder / "vocabulary.txt"
 vocabulary.write_text("a")
+saved("mapped file", lambda x, m: x + tf.raw_ops.ImmutableConst(
+    dtype=tf.float32, shape=[1], memory_region_name="/etc/hostname"))
+saved("record file", lambda x, m: (tf.raw_ops.DatasetToTFRecord(
+    input_dataset=tf.data.Dataset.from_tensors("a")._variant_tensor,
+    filename="/tmp/canary", compression_type=""), x)[1])
 saved("text file", lambda x, m: x + tf.cast(m.words.size(), tf.float32), words=tf.lookup.StaticHashTable(
     tf.lookup.TextFileInitializer(str(vocabulary), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
     tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), 0))

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -100,6 +101,15 @@ def data_frame(model: str) -> bytes:
 
 
 TABLE = pa.table({key: EVENTS[:, KEYS.index(key)] for key in SHUFFLED})
+
+
+def compressed_arrow() -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, TABLE.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(TABLE)
+    return sink.getvalue()
+
+
 JSON, PROTO, RAW = "application/json", "application/x-protobuf", "application/octet-stream"
 NPY, ARROW, PARQUET = "application/x-npy", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 REQUESTS: dict[str, tuple[str, bytes, dict[str, str]]] = {
@@ -174,6 +184,38 @@ def test_jagged_features_take_lists_of_any_length_in_every_format_that_has_lists
     assert httpx.post(f"{server.url}/json", json=one).json() == [303.0]
 
 
+def test_a_jagged_feature_may_be_named_once_for_each_object_in_batches_too(server: Server, jagged: str) -> None:
+    keys = ["met", "jet", "jet"]
+    body = {"model": jagged, "keys": keys, "values": [[1, 2, 3], [4, 5, 6]]}
+    assert httpx.post(f"{server.url}/json", json=body).json() == [[501.0], [1104.0]]
+    raw = np.array(body["values"], "<f4").tobytes()
+    answer = post(server, raw, RAW, JSON, model=jagged, shape="2,3", keys=",".join(keys))
+    assert answer.json() == [[501.0], [1104.0]]
+    twice = httpx.post(f"{server.url}/json", json=body | {"keys": ["met", "met", "jet"]})
+    assert twice.status_code == 400
+    assert "key 'met' is given twice" in twice.text
+    nested = httpx.post(f"{server.url}/json", json={"model": jagged, "keys": ["met", "jet"], "values": [1, [[1, 2]]]})
+    assert nested.status_code == 400
+
+
+def test_large_json_is_answered_like_small(server: Server, model: str) -> None:
+    events = np.tile(EVENTS, (8, 1))
+    answer = httpx.post(f"{server.url}/json", json={"model": model, "values": events.tolist()}, timeout=60)
+    assert np.array(answer.json()).ravel().tolist() == np.tile(EXPECTED, 8).tolist()
+
+
+def test_a_large_request_fills_no_queue(server: Server) -> None:
+    """It counts as a batch, so that the small ones beside it are answered, and several of them too."""
+    upload(server, "queue", linear_onnx([1.0]), serving={"max_queue": 100, "max_batch_size": 8})
+    rows = {"model": "queue", "values": [[float(value)] for value in range(5000)]}
+    with ThreadPoolExecutor(16) as executor:
+        large = [executor.submit(httpx.post, f"{server.url}/json", json=rows, timeout=60) for _ in range(6)]
+        small = {"model": "queue", "values": [3.0]}
+        answers = [executor.submit(httpx.post, f"{server.url}/json", json=small, timeout=60) for _ in range(50)]
+        assert {answer.result().text for answer in answers} == {"[3.0]"}
+        assert {answer.result().status_code for answer in large} == {200}
+
+
 def test_outputs_come_by_name_when_asked_for(server: Server, two_outputs: str) -> None:
     body = json.dumps({"model": two_outputs, "values": [1, 3, 2]})
     ask = f"{server.url}/json"
@@ -223,6 +265,12 @@ def test_outputs_come_by_name_when_asked_for(server: Server, two_outputs: str) -
         (ARROW, arrow(TABLE)[:5000], {}, "the body is no Arrow IPC stream or file"),
         (ARROW, arrow(pa.table({"a": ["x"], "b": [1], "c": [2]})), {}, "column 'a' holds string: expected numbers"),
         (PARQUET, parquet(TABLE)[:-9], {}, "the body is no Parquet file"),
+        (ARROW, compressed_arrow(), {}, "the Arrow data is compressed"),
+        (ARROW, arrow(pa.Table.from_arrays([pa.array([1.0])] * 2, names=["a", "a"])), {}, "two columns have one name"),
+        (PARQUET, parquet(pa.table({"a": [[0.0] * 70_000_000]})), {}, "unfolds to more than"),
+        (PROTO, b"\x0a\x00" * 200_000, {}, "has more than 100000 rows"),
+        (PROTO, b"\x10\xff\xff\xff\x0f" + b"\x0a\x00" * 200_000, {}, "expected a tfaaspb.DataFrame"),
+        (NPY, b"\x93NUMPY\x01\x00\x88\x13" + b"(" * 5000, {}, "the body is no .npy array of numbers"),
     ],
 )
 def test_what_does_not_fit_is_told(

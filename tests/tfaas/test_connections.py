@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
-from tests.networks import linear_onnx, loop_onnx
+from tests.networks import linear_onnx, loop_onnx, model_bytes
 from tests.servers import Server, running_server
 
 BODY = b'{"values": [1, 2, 3], "model": "three"}'
@@ -132,6 +134,24 @@ def test_what_contradicts_itself_is_refused_and_never_read_as_a_second_request(
     assert "this is no HTTP/1.1 request" in json.loads(answer.rpartition(b"\r\n\r\n")[2])["error"]
 
 
+def test_an_offer_of_another_protocol_is_passed_over(server: Server) -> None:
+    offer = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    head, _, body = PREDICT.replace(b"Host: x\r\n", offer).partition(b"\r\n\r\n")
+    with connect(server) as connection:
+        connection.sendall(head + b"\r\n\r\n" + body[:10])
+        time.sleep(0.05)
+        connection.sendall(body[10:])
+        assert read_answers(connection, 1).endswith(b"[321.0]")
+        connection.sendall(PREDICT)
+        assert read_answers(connection, 1).endswith(b"[321.0]")
+
+
+@pytest.mark.parametrize("target", [b"GET foo://", b"POST http://", b"POST http://h:99999/json", b"CONNECT a:80"])
+def test_a_target_that_can_not_be_read_is_told(server: Server, target: bytes) -> None:
+    answer = exchange(server, target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
+
+
 def test_more_body_than_announced_ends_the_connection_after_the_answer(server: Server) -> None:
     answer = exchange(server, PREDICT + b"more than was announced\r\n\r\n" + PREDICT)
     assert answer.count(b"[321.0]") == 1
@@ -235,6 +255,41 @@ def test_a_slow_model_holds_up_no_other(server: Server) -> None:
         assert slow.result().status_code == 200
     assert len(latencies) > 10, "the model was not slow"
     assert sorted(latencies)[len(latencies) // 2] < 0.25
+
+
+def test_a_model_whose_size_depends_on_its_data_never_runs_in_the_event_loop(server: Server) -> None:
+    graph = model_bytes(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Range", ["zero", "most", "one"], ["numbers"]),
+            helper.make_node("ReduceSum", ["numbers"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+            helper.make_node("Add", ["x", "nothing"], ["y"]),
+        ],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        zero=np.float32(0),
+        one=np.float32(1),
+    )
+    httpx.post(
+        f"{server.url}/upload", data={"name": "range"}, files={"model": ("m.onnx", graph)}, timeout=60
+    ).raise_for_status()
+
+    def ask(value: float) -> httpx.Response:
+        return httpx.post(f"{server.url}/json", json={"model": "range", "values": [value]}, timeout=60)
+
+    for _ in range(5):
+        assert ask(1).status_code == 200
+    with ThreadPoolExecutor(1) as executor:
+        slow = executor.submit(ask, 1e8)
+        latencies = []
+        while not slow.done() and len(latencies) < 20:
+            started = time.monotonic()
+            assert httpx.post(f"{server.url}/json", content=BODY).json() == [321.0]
+            latencies.append(time.monotonic() - started)
+        slow.result()
+    assert len(latencies) > 5
+    assert max(latencies) < 0.5
 
 
 def test_requests_in_a_row_whose_client_goes_away_are_dropped(server: Server) -> None:

@@ -188,6 +188,7 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = 0
         self._unfinished = 0
         self._refused = False
+        self._upgrading = False
         # For the watch: what the connection is at, since when, and how much has come in since.
         self.stage = Stage.IDLE
         self.since = self.loop.time()
@@ -223,15 +224,29 @@ class Connection(HttpToolsProtocol):
             self._unfinished += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._unsupported_upgrade_warning()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, _Refused):
+            if isinstance(error.__context__, httptools.HttpParserInvalidURLError):
+                self.refuse(400, "the URL can't be read: expected a path, or a whole http:// URL")
+            elif not isinstance(error.__context__, _Refused):
                 raise
         except httptools.HttpParserError as error:
             self.refuse(400, f"this is no HTTP/1.1 request: {error}")
         if self.stage is Stage.HEAD and self._unfinished > self._settings.max_header_bytes:
             self.refuse(431, self._too_many_bytes())
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read a request that offers another protocol once more, without the offer: HTTP/1.1 is what is spoken here."""
+        if self.parser.get_method() == b"CONNECT":
+            self.refuse(400, "this is no proxy: expected a request for a path")
+            return
+        offer = {b"upgrade", b"connection", b"http2-settings"}
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] not in offer]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self.parser.get_method(), self.url, b"".join(lines))
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(head + rest)
 
     def refuse(self, status: int, message: str) -> None:
         """Answer with an error and close: what comes next on this connection can't be told from garbage."""
@@ -284,6 +299,9 @@ class Connection(HttpToolsProtocol):
             self._refuse_in_parser(431, f"the request has more than {limit} headers, which is the limit")
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
         if self.parser.get_method() == b"POST":
             path, _, query = self.url.partition(b"?")
             if not path.startswith(b"/"):
@@ -319,6 +337,8 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self.stage = Stage.IDLE
         if isinstance(self.cycle, DirectRequest):
             self.cycle.finish()

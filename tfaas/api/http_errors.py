@@ -1,5 +1,6 @@
 """Which status answers which domain error; the body is always `{"error": "..."}`."""
 
+import errno
 import logging
 
 import orjson
@@ -37,6 +38,13 @@ RETRY_AFTER = {503: "1"}
 log = logging.getLogger(__name__)
 
 
+def _foreign(error: Exception) -> tuple[int, str]:
+    log.error("unexpected error", exc_info=error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return 507, "the disk of the server is full: nothing has changed"
+    return 500, "the server failed to answer this request; its log says why"
+
+
 def error_response(error: Exception) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body for an error; one that nobody foresaw is logged and told without its details."""
     for kind in type(error).__mro__:
@@ -44,8 +52,7 @@ def error_response(error: Exception) -> tuple[int, dict[str, str], bytes]:
             status, message = STATUS[kind], str(error)
             break
     else:
-        log.error("unexpected error", exc_info=error)
-        status, message = 500, "the server failed to answer this request; its log says why"
+        status, message = _foreign(error)
     headers = {"content-type": "application/json"}
     if status in RETRY_AFTER:
         headers["retry-after"] = RETRY_AFTER[status]

@@ -9,7 +9,7 @@ from tfaas.api.connection import DirectRequest, Endpoint
 from tfaas.api.http_errors import error_response
 from tfaas.api.openapi import BATCH_PATH
 from tfaas.codecs import CODECS, Codec, Row
-from tfaas.codecs.tables import Options, TableCodec, find_codec, json_table
+from tfaas.codecs.tables import PARQUET, Options, TableCodec, find_codec, json_table
 from tfaas.engine.batcher import Outputs, Ticket
 from tfaas.engine.model import LoadedModel
 from tfaas.engine.resolve import Engine
@@ -19,7 +19,7 @@ from tfaas.settings import Settings
 
 PREFIXES = ("", "/predict")
 # Larger bodies are decoded outside the event loop.
-LARGE_BODY = 1024**2
+LARGE_BODY = 128 * 1024
 BATCH_QUERY = frozenset({"model", "keys", "shape", "outputs"})
 
 
@@ -78,6 +78,9 @@ class RowEndpoint(_Answering):
 
     def handle(self, request: DirectRequest) -> None:
         self._metrics.requests["POST"] += 1
+        if len(request.body) > LARGE_BODY:
+            self._spawn(request, self._answer_large(request))
+            return
         try:
             row = self._codec.decode(request.body)
             model = self._engine.remembered(row.model)
@@ -87,6 +90,10 @@ class RowEndpoint(_Answering):
                 self._answer(request, row, model)
         except Exception as error:  # noqa: BLE001 - every error is answered, and logged where it is told
             self._fail(request, error)
+
+    async def _answer_large(self, request: DirectRequest) -> None:
+        row = await asyncio.to_thread(self._codec.decode, request.body)
+        await self._load_and_answer(request, row)
 
     async def _load_and_answer(self, request: DirectRequest, row: Row) -> None:
         model = await self._resolve(row.model)
@@ -138,7 +145,7 @@ class BatchEndpoint(_Answering):
             raise InvalidRequest(f"{encoder.content_type} holds one array: expected no 'outputs' in the query with it")
         shape = query.get("shape") or headers.get("x-shape", "")
         options = Options(query.get("model", ""), _names(query.get("keys", "")), _shape(shape))
-        large = len(request.body) > LARGE_BODY
+        large = len(request.body) > LARGE_BODY or decoder is PARQUET  # which may be far larger than its bytes
         name, table = await _aside(large, lambda: decoder.decode(request.body, options))
         if query.get("model", name) != name:
             raise InvalidRequest(f"the query names the model {query['model']!r} and the body {name!r}: expected one")

@@ -122,6 +122,7 @@ def _keras_to_saved_model(path: Path, manifest: Manifest, target: Path) -> tuple
         model.export(str(target), format="tf_saved_model", verbose=False)
     except Exception as error:
         raise InvalidBundle(f"Keras can't load {path.name!r}: {first_line(error)}") from error
+    check_operations(target / "saved_model.pb")
     return target, [tensor.name for tensor in model.inputs]
 
 

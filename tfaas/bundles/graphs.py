@@ -21,6 +21,7 @@ STATEFUL = re.compile(
 # Operations that TensorFlow calls stateless, and that read files, run Python, print or hold on to data.
 TOUCHING = re.compile(
     r".*Dataset.*|.*Summary.*|.*PyFunc.*|.*TextFile.*|.*Files?|Debug.*|GenerateVocabRemapping|.*XlaCustomCall.*|TPU.*"
+    r"|ImmutableConst|.*(Decode|Encode)Proto.*|MemmappedTensor.*"
 )
 # What TensorFlow itself writes into a SavedModel, to save and restore its variables.
 SAVING = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "Save", "SaveSlices", "Restore", "RestoreSlice"}

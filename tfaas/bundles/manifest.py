@@ -127,7 +127,7 @@ def parse_manifest(data: bytes | str) -> Manifest:
     """The manifest in a params.json; raises InvalidBundle that names the field at fault."""
     try:
         fields = json.loads(data, parse_constant=_no_json)
-        text = json.dumps(fields, ensure_ascii=False).encode()  # fails on half a surrogate pair
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()  # fails on half a surrogate pair
     except (UnicodeError, ValueError, RecursionError) as error:
         raise InvalidBundle(f"params.json is not JSON: {error}") from error
     if not isinstance(fields, dict):

@@ -52,6 +52,7 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     session = _load(converted)
     _check_tensors(session)
     _check_features(converted, session, manifest)
+    _check_node(converted, session, manifest)
     output = session.signature.output(manifest.output_node)
     _try(session, output.name, manifest.accepts_missing, tolerance)
     _replay(session, output.name, folder, tolerance.reference)
@@ -108,6 +109,13 @@ def _check_tensors(session: Session) -> None:
             )
     if len({spec.batch for spec in session.signature.inputs}) > 1:
         raise InvalidBundle("the inputs have different first dimensions: expected each to count events")
+
+
+def _check_node(converted: Converted, session: Session, manifest: Manifest) -> None:
+    """An output that ONNX does not have is a mistake; of TensorFlow, clients name nodes that a signature knows not."""
+    names = [spec.name for spec in session.signature.outputs]
+    if converted.framework == "onnx" and manifest.output_node and manifest.output_node not in names:
+        raise InvalidBundle(f"params.json: output_node {manifest.output_node!r} is none of {', '.join(names)}")
 
 
 def _check_features(converted: Converted, session: Session, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """Try an upload in a child process, out of the server's way and out of its reach."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -101,6 +102,8 @@ def _read_result(path: Path, returncode: int | None, stderr: bytes) -> Proof:
         lines = [line for line in stderr[-STDERR_KEPT:].decode(errors="replace").splitlines() if line.strip()]
         how = f"signal {signal.Signals(-returncode).name}" if returncode and returncode < 0 else f"exit {returncode}"
         detail = f": {lines[-1].strip()}" if lines else ""
+        if os.strerror(errno.ENOSPC) in detail:
+            raise OSError(errno.ENOSPC, "while an upload was tried") from error
         raise InvalidBundle(f"the process that tried the model ended with {how}{detail}") from error
     if "error" in result:
         raise InvalidBundle(result["error"])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from math import prod
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ from tfaas.runtimes import FloatArray
 # Numbers that a compressed format may unfold to.
 MAX_NUMBERS = 2**26
 MAX_UNFOLDED_BYTES = 2**30
+
+# Rows of a DataFrame, each of which becomes an object or two.
+MAX_ROWS = 100_000
+ROW_FIELD = 0x0A
+ARROW_FILE_HEAD = 8
+MESSAGE_HEADER, DICTIONARY_DATA, BATCH_COMPRESSION = 2, 1, 3
 
 Answers = Mapping[str, FloatArray]
 
@@ -69,6 +76,7 @@ def _encode_json(name: str, output: FloatArray, labels: Sequence[str]) -> bytes:
 
 def _decode_data_frame(body: bytes, options: Options) -> tuple[str, Table]:
     try:
+        _check_rows(body)
         message = DataFrame.FromString(body)
     except DecodeError as error:
         raise InvalidRequest(f"the body is no ProtoBuffer message: {error}; expected a tfaaspb.DataFrame") from error
@@ -77,6 +85,24 @@ def _decode_data_frame(body: bytes, options: Options) -> tuple[str, Table]:
         raise InvalidRequest(f"the rows name the models {', '.join(sorted(models))}: expected one for all of them")
     rows = [(tuple(row.key), row.value) for row in message.row]
     return models.pop() if models else options.model, _table_of_rows(rows)
+
+
+def _check_rows(body: bytes) -> None:
+    """Count the rows before they are made: each begins with its field's number and its length."""
+    position = count = 0
+    while position < len(body):
+        if body[position] != ROW_FIELD:
+            raise InvalidRequest("the body is no ProtoBuffer message of rows: expected a tfaaspb.DataFrame")
+        length, shift, position = 0, 0, position + 1
+        while position < len(body):
+            length |= (body[position] & 0x7F) << shift
+            position, shift = position + 1, shift + 7
+            if not body[position - 1] & 0x80:
+                break
+        position += length
+        count += 1
+        if count > MAX_ROWS:
+            raise InvalidRequest(f"the DataFrame has more than {MAX_ROWS} rows: expected less, or another format")
 
 
 def _table_of_rows(rows: Sequence[tuple[tuple[str, ...], Sequence[float]]]) -> Table:
@@ -110,7 +136,7 @@ def _encode_raw(name: str, output: FloatArray, labels: Sequence[str]) -> bytes:
 def _decode_npy(body: bytes, options: Options) -> tuple[str, Table]:
     try:
         array = np.lib.format.read_array(io.BytesIO(body), allow_pickle=False)
-    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError) as error:
+    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError, TokenError) as error:
         raise InvalidRequest(f"the body is no .npy array of numbers: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise InvalidRequest(f"the array is {array.dtype} of shape {array.shape}: expected numbers (events, values)")
@@ -127,9 +153,12 @@ def _decode_arrow(body: bytes, options: Options) -> tuple[str, Table]:
     import pyarrow as pa
 
     try:
-        source = pa.py_buffer(body)
-        is_file = body.startswith(b"ARROW1")
-        table = (pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)).read_all()
+        # A file is a stream behind eight bytes; what its footer points at besides is not looked at.
+        source = pa.py_buffer(body[ARROW_FILE_HEAD:] if body.startswith(b"ARROW1") else body)
+        for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(source)):
+            if _is_compressed(message):
+                raise InvalidRequest("the Arrow data is compressed: expected it as it is, or a compressed Parquet file")
+        table = pa.ipc.open_stream(source).read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidRequest(f"the body is no Arrow IPC stream or file: {_first_line(error)}") from error
@@ -143,8 +172,11 @@ def _decode_parquet(body: bytes, options: Options) -> tuple[str, Table]:
     try:
         file = pq.ParquetFile(pa.py_buffer(body))
         about = file.metadata
-        unfolded = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-        if about.num_rows * max(1, about.num_columns) > MAX_NUMBERS or unfolded > MAX_UNFOLDED_BYTES:
+        groups = [about.row_group(group) for group in range(about.num_row_groups)]
+        values = sum(group.column(column).num_values for group in groups for column in range(about.num_columns))
+        unfolded = sum(group.total_byte_size for group in groups)
+        most = max(values, about.num_rows * about.num_columns)
+        if most > MAX_NUMBERS or unfolded > MAX_UNFOLDED_BYTES:
             raise InvalidRequest(f"the file unfolds to more than {MAX_NUMBERS} numbers: expected less in one request")
         table = file.read(use_threads=False)
         table.validate(full=True)
@@ -153,7 +185,31 @@ def _decode_parquet(body: bytes, options: Options) -> tuple[str, Table]:
     return options.model, _arrow_table(table)
 
 
+def _is_compressed(message: Any) -> bool:
+    """Whether the buffers of a record batch, or of the one in a dictionary batch, are compressed.
+
+    Read from the message's own description: fields of Message, RecordBatch and DictionaryBatch in Arrow's format.
+    """
+    from flatbuffers.table import Table as FlatTable
+
+    def field(table: Any, number: int) -> int:
+        return int(table.Offset(4 + 2 * number))
+
+    def inner(table: Any, number: int) -> Any:
+        return FlatTable(table.Bytes, table.Indirect(table.Pos + field(table, number)))
+
+    if message.type not in ("record batch", "dictionary"):
+        return False
+    content = message.metadata.to_pybytes()
+    batch = inner(FlatTable(content, int.from_bytes(content[:4], "little")), MESSAGE_HEADER)
+    if message.type == "dictionary":
+        batch = inner(batch, DICTIONARY_DATA)
+    return field(batch, BATCH_COMPRESSION) != 0
+
+
 def _arrow_table(table: Any) -> Table:
+    if len(set(table.column_names)) < len(table.column_names):
+        raise InvalidRequest("two columns have one name: expected each feature once")
     if table.num_rows * max(1, table.num_columns) > MAX_NUMBERS:
         raise InvalidRequest(f"the table has more than {MAX_NUMBERS} numbers: expected less in one request")
     return Table(columns={name: _arrow_column(name, table.column(name)) for name in table.column_names})

@@ -98,6 +98,9 @@ class InputLayout:
             return rows
         if len(keys) != rows.shape[1]:
             raise InvalidRequest(f"{len(keys)} keys but {given}: expected a value for each key")
+        if self._has_jagged and len(set(keys)) < len(keys):
+            # A jagged feature that is named once for each of its objects, as in a single event.
+            return np.stack([self.vector(keys, row) for row in rows])
         if self._has_jagged:
             return self._from_columns({key: rows[:, position] for position, key in enumerate(keys)})
         return rows.take(self._order(tuple(keys)), axis=1)
@@ -210,6 +213,8 @@ class InputLayout:
             if isinstance(value, list):
                 if feature.kind == "flat":
                     raise InvalidRequest(f"value {key!r} is a list: expected a number, the feature is flat")
+                if any(isinstance(number, list) for number in value):
+                    raise InvalidRequest(f"value {key!r} holds lists of lists: expected a list of numbers")
                 objects.setdefault(key, []).extend(value)
             else:
                 objects.setdefault(key, []).append(value)

@@ -28,7 +28,11 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 log = logging.getLogger(__name__)
 # How the type of a node is written in a file: field 4 of a NodeProto, a string.
 OP_TYPE = 0x22
-CONTROL_FLOW = (b"If", b"Loop", b"Scan", b"SequenceMap")
+# Nodes that run others any number of times, and nodes that make tensors as large as a number in the data says.
+UNSTEADY = (
+    *(b"If", b"Loop", b"Scan", b"SequenceMap", b"Range", b"ConstantOfShape", b"Expand", b"Tile", b"Pad", b"Resize"),
+    *(b"Upsample", b"OneHot", b"EyeLike", b"RandomUniform", b"RandomNormal", b"Multinomial", b"NonMaxSuppression"),
+)
 
 
 class OnnxSession:
@@ -45,7 +49,7 @@ class OnnxSession:
             tuple(_spec(argument) for argument in self._session.get_inputs()),
             tuple(_spec(argument) for argument in self._session.get_outputs()),
         )
-        self.steady = not _has_control_flow(path)
+        self.steady = not _may_take_any_time(path)
         self._names = [spec.name for spec in self.signature.inputs]
 
     def run(self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
@@ -62,10 +66,10 @@ def _providers(wanted: str) -> list[str]:
     return list(dict.fromkeys((name, PROVIDERS["cpu"])))
 
 
-def _has_control_flow(path: Path) -> bool:
-    """Whether a node can run others any number of times; a weight that looks like one only costs some speed."""
+def _may_take_any_time(path: Path) -> bool:
+    """Whether the data can decide how long a run takes; a weight that looks like such a node only costs some speed."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(bytes([OP_TYPE, len(name)]) + name) >= 0 for name in CONTROL_FLOW)
+        return any(content.find(bytes([OP_TYPE, len(name)]) + name) >= 0 for name in UNSTEADY)
 
 
 def _spec(argument: Any) -> TensorSpec:
