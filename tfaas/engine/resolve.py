@@ -83,16 +83,16 @@ class Engine:
         if record is None:
             forgotten = self._forgotten
             record = await self._repository.get(parse_reference(name or await self._default_name()))
+            if record.is_quarantined:
+                raise Quarantined(
+                    f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is"
+                    f" not served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
+                )
             # What was looked up before a change must not be remembered after it.
             if forgotten == self._forgotten and self._freshness.value == self._seen:
                 if len(self._by_name) >= REMEMBERED_NAMES:
                     self._by_name.clear()
                 self._by_name[name] = record
-        if record.is_quarantined:
-            raise Quarantined(
-                f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is not"
-                f" served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
-            )
         return await self._cache.get(record)
 
     async def published(self, record: VersionRecord) -> None:
