@@ -84,7 +84,7 @@ class DirectRequest:
     """A request on the short way, from its headers to its answer."""
 
     __slots__ = (
-        "_connection", "_endpoint", "_expects", "_parts", "_size", "_turn", "body", "complete", "disconnected",
+        "_connection", "_endpoint", "_expects", "_parts", "_size", "_turn", "body", "complete",
         "headers", "keep_alive", "on_gone", "query", "response_complete",
     )  # fmt: skip
 
@@ -105,7 +105,6 @@ class DirectRequest:
         self._turn = False
         self.body = b""
         self.complete = False
-        self.disconnected = False
         self.headers = headers
         self.keep_alive = keep_alive
         self.on_gone: Callable[[], object] | None = None
@@ -139,7 +138,6 @@ class DirectRequest:
 
     def abandon(self) -> None:
         """The connection is gone."""
-        self.disconnected = True
         self.response_complete = True
         if self.on_gone is not None:
             self.on_gone()
