@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfaas.engine.batcher import Batcher
+from tfaas.engine.turns import Turns
 from tfaas.errors import DeadlineExceeded, ModelFailed, Overloaded
 from tfaas.runtimes import FloatArray
 
@@ -44,7 +45,7 @@ def run(
 
     async def main() -> None:
         limits = {"max_batch_size": max_batch_size, "max_queue": max_queue}
-        await scenario(Batcher(model, executor, **limits, parallel=parallel, steady=steady), model)
+        await scenario(Batcher(model, Turns(executor), **limits, parallel=parallel, steady=steady), model)
 
     with ThreadPoolExecutor(4) as executor:
         asyncio.run(main())
@@ -253,3 +254,28 @@ def test_a_run_that_takes_too_long_is_given_up_and_so_is_what_waits_for_it() -> 
         assert await patient == [6]
 
     assert run(scenario).batches == [1, 1]
+
+
+def test_models_that_are_due_together_all_run_before_the_first_of_them_is_answered() -> None:
+    happened: list[str] = []
+
+    async def main(turns: Turns) -> None:
+        def batcher(name: str) -> Batcher:
+            def model(events: FloatArray) -> list[FloatArray]:
+                happened.append(f"run {name}")
+                return [events]
+
+            return Batcher(model, turns, max_batch_size=8, max_queue=8, steady=True)
+
+        batchers = {name: batcher(name) for name in "ab"}
+        for one in batchers.values():
+            await ask(one, 1)  # which is how they learn that their runs are short
+        happened.clear()
+        answered = asyncio.Event()
+        for name, one in batchers.items():
+            one.submit(rows(1), 10, lambda *_, name=name: (happened.append(f"answer {name}"), answered.set()))  # type: ignore[misc]
+        await answered.wait()
+
+    with ThreadPoolExecutor(1) as executor:
+        asyncio.run(main(Turns(executor)))
+    assert happened == ["run a", "run b", "answer a", "answer b"]

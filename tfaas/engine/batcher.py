@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from tfaas.engine.turns import Answer, Turns
 from tfaas.errors import DeadlineExceeded, ModelFailed, Overloaded, TFaaSError
 from tfaas.runtimes import FloatArray
 
@@ -84,31 +86,27 @@ class Batcher:
     them can't fail the others.
 
     Args:
-        run: takes (n, width) events and gives the outputs; called in the executor.
+        run: takes (n, width) events and gives the outputs; called in the executor of `turns`.
         steady: whether the time that `run` takes depends on nothing but the number of events. Runs that are known to
             be short are then done in the event loop itself.
-        clients: how many there are, of whom each may have a request on its way.
     """
 
     def __init__(
         self,
         run: Callable[[FloatArray], Outputs],
-        executor: Executor,
+        turns: Turns,
         *,
         max_batch_size: int,
         max_queue: int,
         parallel: int = 1,
         steady: bool = False,
-        clients: Callable[[], float] = lambda: 0,
     ) -> None:
         self._run = run
-        self._executor = executor
+        self._turns = turns
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._parallel = parallel
         self._steady = steady
-        self._clients = clients
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Ticket] = deque()
         self._waiting = 0
         self._queued = 0
@@ -129,18 +127,13 @@ class Batcher:
         """
         if self._queued and self._queued + self._share(events) > self._max_queue:
             raise Overloaded(f"{self._queued} events are waiting for this model: expected at most {self._max_queue}")
-        if self._loop is None:
-            # Asking for it is a system call on Python 3.11: that was a fifth of the time of a request.
-            self._loop = asyncio.get_running_loop()
-        loop = self._loop
-        ticket = Ticket(events, loop.time() + seconds, done)
+        ticket = Ticket(events, self._turns.loop.time() + seconds, done)
         self._queue.append(ticket)
         self._waiting += len(events)
         self._queued += self._share(events)
         if not self._scheduled and (not self._running or self._waiting >= self._max_batch_size):
-            # Once what has arrived together is decoded: that is later in this turn of the loop, not after a delay.
             self._scheduled = True
-            loop.call_soon(self._start, loop)
+            self._turns.add(self._start)
         return ticket
 
     async def predict(self, events: FloatArray, seconds: float) -> list[FloatArray]:
@@ -161,43 +154,45 @@ class Batcher:
         finally:
             ticket.cancel()
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run the next batch, and more where whole batches wait."""
+    def _start(self) -> Answer | None:
+        """Run the next batch, and more where whole batches wait; what a run in place has to answer."""
         self._scheduled = False
+        loop = self._turns.loop
         while (self._queue or self._retries) and len(self._running) < self._parallel:
             if self._running and self._waiting < self._max_batch_size and not self._retries:
-                return
+                return None
             batch = self._next_batch(loop.time())
             if not batch:
-                return
+                return None
             pieces = [piece.ticket.events[piece.start : piece.stop] for piece in batch]
             events = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
             if self._steady and self._is_short(len(events)):
-                self._run_in_place(batch, events)
+                answer = self._run_in_place(batch, events)
                 if self._queue or self._retries:
                     self._scheduled = True
-                    loop.call_soon(self._start, loop)
-                return
+                    self._turns.add(self._start)
+                return answer
             self._runs += 1
             number = self._runs
             self._running[number] = batch
             self._watch(loop, min(piece.ticket.deadline for piece in batch))
-            run = self._executor.submit(self._timed, events)
-            run.add_done_callback(lambda run, number=number: _tell(loop, self._finish, loop, number, run))  # type: ignore[misc]
+            run = self._turns.executor.submit(self._timed, events)
+            run.add_done_callback(partial(_tell, loop, self._finish, number))
+        return None
 
     def _is_short(self, events: int) -> bool:
         """Whether to run in place. While a thread runs, others can join the next batch: where most have, none will."""
         seconds = self._seconds.get(events.bit_length(), np.inf)
-        return seconds < HAND_OVER_SECONDS or (seconds < IN_PLACE_SECONDS and 2 * events >= self._clients())
+        return seconds < HAND_OVER_SECONDS or (seconds < IN_PLACE_SECONDS and 2 * events >= self._turns.clients())
 
-    def _run_in_place(self, batch: list[_Piece], events: FloatArray) -> None:
+    def _run_in_place(self, batch: list[_Piece], events: FloatArray) -> Answer | None:
         try:
             outputs, seconds = self._timed(events)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is told to those who asked it
             self._failed(batch, error)
-        else:
-            self._learn(len(events), seconds)
-            self._answer(batch, outputs)
+            return None
+        self._learn(len(events), seconds)
+        return partial(self._answer, batch, outputs)
 
     def _learn(self, events: int, seconds: float) -> None:
         """A short run is believed at once, a long one may have waited for something else and counts little."""
@@ -243,7 +238,7 @@ class Batcher:
         """How much a request counts in the queue: a large one holds up no others, and counts as one batch."""
         return min(len(events), self._max_batch_size)
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, number: int, run: Future[tuple[Outputs, float]]) -> None:
+    def _finish(self, number: int, run: Future[tuple[Outputs, float]]) -> None:
         batch = self._running.pop(number)
         error = run.exception()
         if error is None:
@@ -255,7 +250,9 @@ class Batcher:
         if not self._running and self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_at = None, np.inf
-        self._start(loop)
+        answer = self._start()
+        if answer is not None:
+            answer()
 
     def _answer(self, batch: list[_Piece], outputs: Outputs) -> None:
         start = 0

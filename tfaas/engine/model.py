@@ -1,7 +1,6 @@
 """A version of a model, loaded and ready to answer."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from tfaas.bundles.manifest import Manifest
 from tfaas.engine.batcher import Batcher
 from tfaas.engine.layout import InputLayout
 from tfaas.engine.running import Running
+from tfaas.engine.turns import Turns
 from tfaas.errors import InvalidRequest
 from tfaas.registry import VersionRecord
 from tfaas.runtimes import RUNTIMES, FloatArray, Session, TensorSpec, predictor
@@ -65,10 +65,9 @@ class LoadedModel:
 def load(
     record: VersionRecord,
     path: Path,
-    executor: Executor,
+    turns: Turns,
     settings: Settings,
     running: Running,
-    clients: Callable[[], float],
 ) -> LoadedModel:
     """Make a session of a served file; blocks for as long as the runtime needs."""
     manifest = Manifest.model_validate(record.manifest)
@@ -82,25 +81,23 @@ def load(
         session.signature.output(manifest.output_node).name,
         [spec.name for spec in session.signature.outputs if spec.is_numeric and spec.shape],
         manifest.serving.deadline or settings.deadline,
-        partial(_make_batcher, session, partial(running.call, record.id), executor, manifest, settings, clients),
+        partial(_make_batcher, session, partial(running.call, record.id), turns, manifest, settings),
     )
 
 
 def _make_batcher(
     session: Session,
     marked: Callable[..., list[FloatArray]],
-    executor: Executor,
+    turns: Turns,
     manifest: Manifest,
     settings: Settings,
-    clients: Callable[[], float],
     outputs: Sequence[str],
 ) -> Batcher:
     return Batcher(
         partial(marked, predictor(session, outputs)),
-        executor,
+        turns,
         max_batch_size=manifest.serving.max_batch_size or settings.max_batch_size,
         max_queue=manifest.serving.max_queue or settings.max_queue,
         parallel=settings.run_threads,
         steady=session.steady,
-        clients=clients,
     )

@@ -10,6 +10,7 @@ from tfaas.engine.cache import ModelCache
 from tfaas.engine.freshness import Freshness
 from tfaas.engine.model import LoadedModel, load
 from tfaas.engine.running import Running
+from tfaas.engine.turns import Turns
 from tfaas.errors import InvalidRequest, NotFound, Quarantined, RegistryUnavailable
 from tfaas.registry import Repository, VersionRecord, parse_reference
 from tfaas.registry.artifacts import ArtifactCache
@@ -28,12 +29,12 @@ class Engine:
     def __init__(
         self, settings: Settings, repository: Repository, artifacts: ArtifactCache, clients: Callable[[], float]
     ) -> None:
-        self._clients = clients
         self._settings = settings
         self._repository = repository
         self._artifacts = artifacts
         self._freshness = Freshness(settings.data_dir / "freshness")
         self._run_pool = ThreadPoolExecutor(settings.run_threads, "run")
+        self._turns = Turns(self._run_pool, clients)
         self._load_pool = ThreadPoolExecutor(1, "load")
         pinned = {reference.name for reference in settings.preloaded}
         self._cache = ModelCache(self._load, settings.cache_memory, pinned)
@@ -126,7 +127,7 @@ class Engine:
         path = await self._artifacts.path(record.serving_digest)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._load_pool, load, record, path, self._run_pool, self._settings, self._running, self._clients
+            self._load_pool, load, record, path, self._turns, self._settings, self._running
         )
 
     async def _poll(self) -> None:
