@@ -64,7 +64,7 @@ test: lint debian-test cpp ## lint and every test
 bench: install debian-bench ## every figure of the serving path, beside what it is compared with
 	@$(BIN)/python -m benchmarks
 
-soak: install ## ten minutes of mixed clients, uploads, deletes and killed workers, then 1,000 upload cycles
+soak: install ## ten minutes of mixed clients, uploads, deletes and killed workers, 1,000 upload cycles, a bundle of 1 GB
 	@$(BIN)/python -m benchmarks.soak
 
 clean: ## remove what the targets above have built

@@ -1,11 +1,10 @@
 """`make bench`: every figure of the serving path, measured in one run beside what it is compared with."""
 
 import argparse
-import sys
 
 from benchmarks.batches import batches
 from benchmarks.models import cycles, many_models, uploads, uploads_under_load
-from benchmarks.servers import running_echo, running_tfaas
+from benchmarks.servers import ends_as_interrupted, running_echo, running_tfaas
 from benchmarks.serving import locust, one_client, single_events
 from benchmarks.table import HEAD, machine, show
 
@@ -38,7 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    ends_as_interrupted(main)

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -37,6 +38,15 @@ def running_echo() -> Iterator[str]:
     ]
     with _running(command, f"http://127.0.0.1:{port}", "/") as url:
         yield url
+
+
+def ends_as_interrupted(main: Callable[[], None]) -> None:
+    """Run a program that ends its servers on Ctrl-C, and on SIGTERM as well."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def free_port() -> int:

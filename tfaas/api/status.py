@@ -58,5 +58,5 @@ def _machine() -> dict[str, Any]:
         "Memory": memory,
         "Load": {"load1": load1, "load5": load5, "load15": load15},
         "CPU": psutil.cpu_percent(percpu=True),
-        "process": {"resident": process.memory_info().rss, "threads": process.num_threads()},
+        "process": {"pid": process.pid, "resident": process.memory_info().rss, "threads": process.num_threads()},
     }
