@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 TFAAS = Path(sys.executable).with_name("tfaas")
 READY_SECONDS = 30
@@ -25,6 +26,17 @@ class Server:
     process: subprocess.Popen[bytes]
     data_dir: Path
     log: Path
+
+    @property
+    def worker(self) -> psutil.Process:
+        """The process that answers, of a server that has one; waits for it where it is just made anew."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            alive = [child for child in psutil.Process(self.process.pid).children() if child.status() != "zombie"]
+            if alive:
+                return alive[0]
+            time.sleep(0.01)
+        raise AssertionError("the server has no worker")
 
     def kill(self) -> None:
         """End it as a crash of the machine would."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from tfaas.observability.logs import configure_logs
 from tfaas.observability.metrics import Metrics
 from tfaas.registry import Database, Repository
 from tfaas.registry.artifacts import ArtifactCache
+from tfaas.sandbox import end_with_parent
 from tfaas.settings import Settings
 from tfaas.workspace import Workspace
 
@@ -90,6 +92,9 @@ def create_app(settings: Settings) -> Application:
 
 def create_app_from_environment() -> Application:
     """For worker processes, which get the settings as environment variables."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with_parent(parent.pid)
     settings = Settings()
     configure_logs(settings.log_level)
     app = create_app(settings)

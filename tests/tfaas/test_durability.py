@@ -1,5 +1,6 @@
 """What is acknowledged survives, what is not never shows, whatever happens to the process."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.networks import linear_onnx
@@ -70,10 +72,50 @@ def test_sigterm_answers_what_is_under_way_and_exits_with_0(data_dir: Path) -> N
     assert list((data_dir / "tmp").glob("process-*")) == []
 
 
-def test_sigint_exits_with_130(data_dir: Path) -> None:
-    server = start_server(data_dir)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigint_exits_with_130_and_ends_all_processes(data_dir: Path, workers: str) -> None:
+    server = start_server(data_dir, "--workers", workers)
+    children = psutil.Process(server.process.pid).children(recursive=True)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(timeout=30) == 130
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_server_leaves_no_process_that_keeps_its_port(data_dir: Path, workers: str) -> None:
+    server = start_server(data_dir, "--workers", workers)
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    server.process.kill()
+    server.process.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+
+
+def test_a_crashed_server_is_started_again_while_clients_wait(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        assert upload(server, "m", 2.0).status_code == 200
+        first = server.worker
+        first.send_signal(signal.SIGSEGV)
+        psutil.wait_procs([first], timeout=10)
+        assert ask(server, "m") == [2.0]
+        assert server.worker.pid != first.pid
+        assert "ended by SIGSEGV and is started again" in server.log.read_text()
+        assert server.stop() == 0
+
+
+def test_a_server_that_crashes_again_and_again_is_given_up(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        deadline = time.monotonic() + 30
+        while server.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for worker in psutil.Process(server.process.pid).children():
+                    worker.send_signal(signal.SIGABRT)
+            time.sleep(0.05)
+        assert server.process.wait(timeout=10) == 1
+        assert "ended by SIGABRT as soon as it was started, 5 times in a row" in server.log.read_text()
 
 
 def test_an_upload_whose_client_goes_away_leaves_nothing(data_dir: Path) -> None:
@@ -89,7 +131,7 @@ def test_an_upload_whose_client_goes_away_leaves_nothing(data_dir: Path) -> None
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

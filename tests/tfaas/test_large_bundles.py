@@ -20,7 +20,7 @@ GROWTH = 100 * MEBIBYTE
 
 def peak_memory(server: Server) -> int:
     """Bytes that the server has had resident at most."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    status = Path(f"/proc/{server.worker.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.networks import Network, linear_onnx
@@ -28,7 +27,7 @@ def test_it_is_ready_soon_small_when_idle_and_without_tensorflow(data_dir: Path)
     server = start_server(data_dir)
     try:
         ready = time.monotonic() - started
-        process = psutil.Process(server.process.pid)
+        process = server.worker
         assert process.memory_info().rss < 200 * 1024**2
         loaded = Path(f"/proc/{process.pid}/maps").read_text()
         assert "tensorflow" not in loaded
@@ -143,4 +142,4 @@ def test_the_network_of_the_original_benchmark_is_served_as_onnx(data_dir: Path,
         content = (network.folder / "model.tar.gz").read_bytes()
         answer = httpx.post(f"{server.url}/upload", content=content, timeout=120)
         assert answer.json()["runtime"] == "onnx"
-        assert "tensorflow" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+        assert "tensorflow" not in Path(f"/proc/{server.worker.pid}/maps").read_text()
