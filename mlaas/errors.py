@@ -12,14 +12,17 @@ Anything else that is raised is a fault of the program.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class MlaasError(Exception):
     """The user can mend it; the message is one line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
 
 
 class DataError(MlaasError):
@@ -58,3 +61,8 @@ def listing(names: Iterable[str], limit: int = 10) -> str:
     everything = list(names)
     shown = ", ".join(everything[:limit]) or "none"
     return shown if len(everything) <= limit else f"{shown} and {len(everything) - limit} more"
+
+
+def one_line(text: str) -> str:
+    """``text`` in one line, without the colours that some libraries put into their messages."""
+    return " ".join(COLOURS.sub("", text).split())

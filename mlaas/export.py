@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from mlaas.assembly import Assembler
-from mlaas.errors import ModelError
+from mlaas.errors import ModelError, one_line
 from mlaas.features import columns
 from mlaas.trainers import FloatArray, Trainer
 from tfaas.bundles import pack
@@ -91,7 +91,7 @@ def _export_errors_translated() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(str(error))[:300]
         raise ModelError(f"the model can't be exported to ONNX: {reason}") from error
 
 

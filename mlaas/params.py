@@ -59,7 +59,7 @@ def read_params(path: Path | None) -> TrainParams:
     if path is None:
         return TrainParams()
     try:
-        fields = json.loads(path.read_bytes())
+        fields = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
     except OSError as error:
         raise ParameterError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -78,6 +78,14 @@ def read_params(path: Path | None) -> TrainParams:
         reason = first["msg"].removeprefix("Value error, ")
         given = json.dumps(first["input"])[:80]
         raise ParameterError(f"{path}: {name}: {reason}, not {given}") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for position, (name, _) in enumerate(pairs) if name in dict(pairs[:position]))
+        raise ValueError(f"field {twice!r} is given twice")
+    return fields
 
 
 def lines(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Handing a bundle to the registry: straight into its database, or through a running server."""
 
 import asyncio
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,14 @@ class Published:
 
 
 def check_target(target: str) -> None:
-    """Raise PublishError unless something answers at a database or server URL."""
+    """Raise PublishError unless a bundle could be published at a database or server URL; leaves nothing there."""
     if _is_server(target):
         try:
             httpx.get(f"{target.rstrip('/')}/readyz", timeout=CONNECT_SECONDS).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PublishError(f"{target}: no server is ready there ({error})") from error
     else:
-        asyncio.run(_upgrade(target))
+        asyncio.run(_check_database(target))
 
 
 def publish_bundle(archive: Path, target: str) -> Published:
@@ -74,6 +75,25 @@ def _reason(answer: httpx.Response) -> str:
         return str(answer.json()["error"])
     except (ValueError, KeyError, TypeError):
         return f"status {answer.status_code}"
+
+
+async def _check_database(target: str) -> None:
+    try:
+        file = Database(target).file
+    except TFaaSError as error:
+        raise PublishError(f"{target}: {error}") from error
+    if file is None:
+        await _upgrade(target)
+        return
+    # SQLite writes beside its file, too; a registry that is not there yet is made where the training has succeeded.
+    folder = next(parent for parent in file.resolve().parents if parent.exists())
+    for path in (file, folder):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PublishError(f"{target}: {path} can't be written to")
+    if not folder.is_dir():
+        raise PublishError(f"{target}: {folder} is no folder")
+    if file.exists():
+        await _upgrade(target)
 
 
 async def _upgrade(target: str) -> None:

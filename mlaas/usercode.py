@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlaas.errors import ModelError
+from mlaas.errors import ModelError, one_line
 
 HINTS = {"'lr'": "; Keras 3 spells it learning_rate"}
 
@@ -49,6 +49,6 @@ def _located(path: Path, error: BaseException) -> str:
         return f"model file {path}, line {error.lineno}: {error.msg}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f", line {frames[-1].lineno}" if frames else ""
-    message = " ".join(str(error).split()) or "no message"
+    message = one_line(str(error)) or "no message"
     hint = next((hint for part, hint in HINTS.items() if part in message), "")
     return f"model file {path}{where}: {type(error).__name__}: {message[:500]}{hint}"

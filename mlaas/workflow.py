@@ -27,7 +27,7 @@ from tfaas.bundles import InvalidRequest, current_user
 from tfaas.registry import check_name
 
 Tell = Callable[[str], None]
-FOUT_SUFFIXES = (".gz", ".onnx", ".keras")
+FOUT_SUFFIXES = (".tar.gz", ".onnx", ".keras")
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,12 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
 
 
 def _model_name(options: TrainOptions) -> str:
-    name = options.name or options.model.stem
+    given = options.name is not None
     try:
-        return check_name(name)
+        return check_name(options.name if options.name is not None else options.model.stem)
     except InvalidRequest as error:
-        raise ParameterError(f"--name: {error}") from error
+        where = "--name" if given else f"--model {options.model}, give a --name"
+        raise ParameterError(f"{where}: {error}") from error
 
 
 def _check_outputs(options: TrainOptions) -> None:
@@ -112,7 +113,7 @@ def _check_outputs(options: TrainOptions) -> None:
             raise ParameterError(f"{option} {path} is a folder: expected the name of a file")
         if not os.access(folder, os.W_OK):
             raise ParameterError(f"{option} {path}: folder {folder} can't be written to")
-    if options.fout and options.fout.suffix not in FOUT_SUFFIXES:
+    if options.fout and not options.fout.name.endswith(FOUT_SUFFIXES):
         raise ParameterError(f"--fout {options.fout}: expected a name that ends in {', '.join(FOUT_SUFFIXES)}")
 
 

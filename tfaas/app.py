@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from tfaas import __version__
 from tfaas.api import images, models, status, uploads, versions
+from tfaas.api.body import ClientGone
 from tfaas.api.connection import Application
 from tfaas.api.http_errors import error_response
 from tfaas.api.openapi import describe_predictions
@@ -130,6 +131,7 @@ def _answer_errors_as_json(app: FastAPI) -> None:
 
     app.add_exception_handler(TFaaSError, answer)
     app.add_exception_handler(ClientDisconnect, nobody_listens)
+    app.add_exception_handler(ClientGone, nobody_listens)
     app.add_exception_handler(HTTPException, answer_framework)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, answer_validation)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, answer)

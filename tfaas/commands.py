@@ -42,7 +42,7 @@ def upload(bundle: Path, latest: bool, **options: Any) -> None:
         if record.identical_to is not None:
             click.echo(f"its bytes are those of {record.name}:{record.identical_to}")
 
-    _with_repository(settings, run)
+    _with_repository(settings, run, makes_registry=True)
 
 
 @click.command()
@@ -222,7 +222,7 @@ def import_(folder: Path, **options: Any) -> None:
         taken, known = await import_models(repository, folder)
         click.echo(f"{taken} versions are imported, {known} were here already")
 
-    _with_repository(read_settings(options), run)
+    _with_repository(read_settings(options), run, makes_registry=True)
 
 
 @click.group()
@@ -278,10 +278,16 @@ async def upgrade_registry(settings: Settings) -> None:
         await database.close()
 
 
-def _with_repository(settings: Settings, run: Callable[[Repository], Awaitable[Result]]) -> Result:
+def _with_repository(
+    settings: Settings, run: Callable[[Repository], Awaitable[Result]], makes_registry: bool = False
+) -> Result:
+    """Run a command on the registry, which only those make that put something into it."""
+
     async def connected() -> Result:
-        await upgrade_registry(settings)
         database = Database(settings.database_url)
+        if not makes_registry and database.file is not None and not database.file.exists():
+            raise InvalidRequest(f"there is no registry {database.file}: expected the --data-dir of a server")
+        await upgrade_registry(settings)
         try:
             return await run(Repository(database))
         finally:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import tempfile
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -78,6 +79,10 @@ class Workers(Multiprocess):
 async def _prepare(settings: Settings) -> None:
     """All that can be wrong with the registry is told before a server has started."""
     await upgrade_registry(settings)
+    try:
+        tempfile.TemporaryFile(dir=settings.data_dir).close()
+    except OSError as error:
+        raise InvalidRequest(f"data folder {settings.data_dir} can't be written to: {error.strerror}") from error
     database = Database(settings.database_url)
     try:
         for reference in settings.preloaded:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from mlaas.errors import ModelError
+from mlaas.errors import ModelError, one_line
 from mlaas.trainers import FloatArray
 from tfaas.bundles import function_to_onnx
 
@@ -83,7 +83,7 @@ class KerasTrainer:
         try:
             outputs = self.model(np.zeros((1, width), np.float32), training=False)
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(str(error))[:300]
             raise ModelError(f"the model does not take the {width} columns of the data: {reason}") from error
         if not hasattr(outputs, "shape"):
             raise ModelError("the model has several outputs: expected one")
@@ -98,7 +98,7 @@ class KerasTrainer:
         try:
             return step()
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(str(error))[:300]
             raise ModelError(f"the model can't be trained on these labels: {reason}") from error
 
 

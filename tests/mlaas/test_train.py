@@ -216,7 +216,11 @@ BAD = {
     "registry away": (("--publish", "http://127.0.0.1:1"), "no server is ready there"),
     "no database": (("--publish", "mysql://h/d"), "expected sqlite or postgresql"),
     "no folder": (("--fout", "nope/x.tar.gz"), "there is no folder"),
-    "unknown suffix": (("--fout", "x.h5"), "expected a name that ends in .gz, .onnx, .keras"),
+    "unknown suffix": (("--fout", "x.h5"), "expected a name that ends in .tar.gz, .onnx, .keras"),
+    "another archive": (("--fout", "x.gz"), "expected a name that ends in .tar.gz, .onnx, .keras"),
+    "no name": (("--name", ""), "--name: model name '' is not allowed"),
+    "model file whose name is none": (("--model", "my net.py"), "give a --name: model name 'my net' is not allowed"),
+    "parameter twice": (("--params", "twice.json"), "twice.json is not JSON: field 'epochs' is given twice"),
     "many labels": (("--labels", ",".join("1" * 300)), "300 labels are given for 2 files"),
     "no list": (("--files", "nolist.txt"), "there is no such list of files"),
     "no ONNX": (("--model", "noonnx.py"), "can't be exported to ONNX"),
@@ -239,6 +243,8 @@ def test_bad_input_is_told_in_one_line(work: Path, kind: str) -> None:
     (work / "onehot.py").write_text(MODEL.replace("binary_crossentropy", "categorical_crossentropy"))
     strange = "keras.layers.Lambda(lambda x: __import__('tensorflow').numpy_function(lambda v: v, [x], 'float32'))"
     (work / "noonnx.py").write_text(MODEL.replace("keras.layers.Dropout(0.2)", strange))
+    (work / "my net.py").write_text(MODEL)
+    (work / "twice.json").write_text('{"epochs": 3, "epochs": 4}')
     write_params(work / "unknown.json", epoch=3)
     write_params(work / "type.json", epochs="many")
     write_params(work / "tree.json", branch="events")
@@ -321,6 +327,7 @@ def test_a_loss_that_is_no_number_stops_the_training(work: Path, tmp_path: Path)
     done = mlaas(work, "--model", str(tmp_path / "nan.py"), "--publish", f"sqlite:///{tmp_path}/r.db")
     assert done.returncode == 2
     assert "the loss is nan after epoch" in done.stderr
+    assert list(tmp_path.glob("r.db*")) == [], "a registry without a model"
 
 
 def test_ctrl_c_ends_it_at_once_with_130(work: Path, tmp_path: Path) -> None:

@@ -155,6 +155,10 @@ def test_upload_forms_that_are_not_complete(server: Server) -> None:
     assert "did you mean 'features'" in refused(data={"name": "m"}, files=misspelt)
     not_base64 = {"model": ("m.onnx", b"\x00\x01")}
     assert "is not base64" in refused(data={"name": "m"}, files=not_base64, headers={"Content-Encoding": "base64"})
+    same_name = {"model": model, "labels": ("m.onnx", b"a\nb\n")}
+    assert "expected a name that no other file has" in refused(data={"name": "m"}, files=same_name)
+    no_labels = {"model": model, "params": ("params.json", b'{"labels": "."}')}
+    assert "names the labels '.', which is not in the bundle" in refused(data={"name": "m"}, files=no_labels)
     assert "the body is no archive" in refused(content=b"hello")
     assert "the body is no archive" in refused(content=b"")
 

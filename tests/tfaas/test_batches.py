@@ -150,6 +150,22 @@ def test_the_answer_comes_in_the_format_that_is_asked_for(server: Server, model:
     assert READ[accept](answer.content).ravel().tolist() == EXPECTED.tolist()
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("text/html, application/x-npy;q=0.9, */*;q=0.8", NPY),
+        (f"application/json, {RAW}", RAW),
+        ("text/html, */*", RAW),
+        ("", RAW),
+    ],
+)
+def test_of_several_formats_that_a_client_accepts_one_is_chosen(
+    server: Server, model: str, accept: str, expected: str
+) -> None:
+    answer = post(server, EVENTS.tobytes(), RAW, accept, model=model, shape="2500,3")
+    assert answer.headers["content-type"] == expected
+
+
 def test_json_takes_rows_and_columns_too(server: Server, model: str) -> None:
     rows = {"model": model, "keys": ["b", "a", "c"], "values": [[1, 2, 3], [4, 5, 6]]}
     assert httpx.post(f"{server.url}/json", json=rows).json() == [[312.0], [645.0]]

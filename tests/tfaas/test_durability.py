@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.networks import linear_onnx
-from tests.servers import Server, running_server, start_server
+from tests.servers import TFAAS, Server, running_server, start_server
 
 
 def upload(server: Server, name: str, weight: float) -> httpx.Response:
@@ -56,6 +56,8 @@ def test_sigkill_in_the_middle_of_an_upload(data_dir: Path, after: float) -> Non
         (own,) = (data_dir / "tmp").glob("process-*")
         assert {path.name for path in own.iterdir()} == {".lock", "running", "crashed"}
         assert not list((data_dir / "cache").glob(".partial-*"))
+    check = [TFAAS, "db", "check", "--data-dir", str(data_dir)]
+    assert subprocess.check_output(check, text=True) == "the registry is consistent\n"
 
 
 def test_sigterm_answers_what_is_under_way_and_exits_with_0(data_dir: Path) -> None:

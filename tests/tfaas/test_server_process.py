@@ -52,6 +52,13 @@ def test_a_port_in_use_is_told_in_one_line(data_dir: Path) -> None:
     assert done.stderr == f"tfaas: can't listen on 127.0.0.1:{port}: Address already in use\n"
 
 
+def test_a_data_folder_that_can_not_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'r.db'}"
+    done = tfaas("serve", "--port", str(free_port()), "--data-dir", "/proc", "--database", database)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith("tfaas: data folder /proc can't be written to: ")
+
+
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
@@ -102,6 +109,15 @@ def test_operator_commands_publish_list_promote_and_delete(tmp_path: Path) -> No
     assert tfaas("delete", "m", "--force", *registry).stdout == "m is deleted\n"
     again = tfaas("delete", "m", *registry)
     assert (again.returncode, again.stderr) == (2, "tfaas: no model 'm': there is none yet\n")
+
+
+def test_a_misspelt_data_folder_is_told_and_not_made(tmp_path: Path) -> None:
+    done = tfaas("models", "--data-dir", str(tmp_path / "typo"))
+    assert done.returncode == 2
+    assert (
+        done.stderr == f"tfaas: there is no registry {tmp_path}/typo/registry.db: expected the --data-dir of a server\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bundle_that_is_refused_is_told_in_one_line(tmp_path: Path) -> None:

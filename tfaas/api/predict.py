@@ -9,7 +9,7 @@ from tfaas.api.connection import DirectRequest, Endpoint
 from tfaas.api.http_errors import error_response
 from tfaas.api.openapi import BATCH_PATH
 from tfaas.codecs import CODECS, Codec, Row
-from tfaas.codecs.tables import PARQUET, Options, TableCodec, find_codec, json_table
+from tfaas.codecs.tables import PARQUET, TABLE_CODECS, Options, TableCodec, find_codec, json_table
 from tfaas.engine.batcher import Outputs, Ticket
 from tfaas.engine.model import LoadedModel
 from tfaas.engine.resolve import Engine
@@ -193,9 +193,14 @@ def _shape(text: str) -> list[int]:
 
 
 def _accepted(accept: str, default: TableCodec) -> TableCodec:
-    """The codec of the answer: that of the request unless the client names another one."""
-    wanted = accept.partition(";")[0].strip()
-    return default if not wanted or "*" in wanted else find_codec(wanted, "accepted type")
+    """The codec of the answer: that of the request where the client takes it, else the first that it names."""
+    wanted = [part.partition(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
+    if not wanted or default.content_type in wanted:
+        return default
+    for name in wanted:
+        if name in TABLE_CODECS:
+            return TABLE_CODECS[name]
+    return default if any("*" in name for name in wanted) else find_codec(accept, "accepted type")
 
 
 def predict_endpoints(engine: Engine, settings: Settings, metrics: Metrics) -> Mapping[bytes, Endpoint]:

@@ -99,6 +99,8 @@ async def _pack_form(form: FormData, folder: Path, archive: Path, encoded: bool)
     labels = form.get("labels")
     if isinstance(labels, UploadFile) and labels.filename:
         labels_name = _base_name(fields.get("labels")) or _base_name(labels.filename)
+        if labels_name in (model_name, "params.json"):
+            raise InvalidBundle(f"the labels are in a file {labels_name!r}: expected a name that no other file has")
         fields["labels"] = labels_name
         await _save_file(labels, folder / "labels", encoded and _is_encoded(labels))
         files[labels_name] = folder / "labels"

@@ -185,7 +185,7 @@ def _read_labels(folder: Path, manifest: Manifest) -> list[str]:
     named = Path(manifest.labels).name if manifest.labels else ""
     path = folder / (named or "labels.txt")
     if not path.is_file():
-        if named:
+        if manifest.labels:
             raise InvalidBundle(f"params.json names the labels {manifest.labels!r}, which is not in the bundle")
         return []
     try:

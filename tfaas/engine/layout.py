@@ -112,6 +112,8 @@ class InputLayout:
         if not any(isinstance(cell, list) for row in rows for cell in row):
             return self._from_matrix(keys, to_floats(rows).reshape(len(rows), -1))
         names = keys or [feature.name for feature in self.features]
+        if not names:
+            raise InvalidRequest("the rows hold lists, and the model declares no features: expected numbers")
         if len(names) != min(lengths):
             raise InvalidRequest(f"rows of {min(lengths)} values: expected {len(names)}, {self._expected()}")
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))

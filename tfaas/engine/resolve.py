@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from tfaas.engine.cache import ModelCache
 from tfaas.engine.freshness import Freshness
@@ -19,6 +20,8 @@ from tfaas.settings import Settings
 POLL_SECONDS = 0.4
 POLL_TIMEOUT = 10.0
 REMEMBERED_NAMES = 10_000
+
+Remembered = TypeVar("Remembered")
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class Engine:
         pinned = {reference.name for reference in settings.preloaded}
         self._cache = ModelCache(self._load, settings.cache_memory, pinned)
         self._by_name: dict[str, VersionRecord] = {}
+        self._unknown: dict[str, str] = {}
         self._seen = self._freshness.value
         self._forgotten = 0
         self._revision = 0
@@ -83,18 +87,29 @@ class Engine:
         record = self._by_name.get(name)
         if record is None:
             forgotten = self._forgotten
-            record = await self._repository.get(parse_reference(name or await self._default_name()))
+            try:
+                record = await self._look_up(name)
+            except NotFound as error:
+                if self._is_current(forgotten):
+                    _remember(self._unknown, name, str(error))
+                raise
             if record.is_quarantined:
                 raise Quarantined(
                     f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is"
                     f" not served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
                 )
-            # What was looked up before a change must not be remembered after it.
-            if forgotten == self._forgotten and self._freshness.value == self._seen:
-                if len(self._by_name) >= REMEMBERED_NAMES:
-                    self._by_name.clear()
-                self._by_name[name] = record
+            if self._is_current(forgotten):
+                _remember(self._by_name, name, record)
         return await self._cache.get(record)
+
+    async def _look_up(self, name: str) -> VersionRecord:
+        if name in self._unknown:
+            raise NotFound(self._unknown[name])
+        return await self._repository.get(parse_reference(name or await self._default_name()))
+
+    def _is_current(self, forgotten: int) -> bool:
+        """Whether nothing has changed since; what was looked up before a change must not be remembered after it."""
+        return forgotten == self._forgotten and self._freshness.value == self._seen
 
     async def published(self, record: VersionRecord) -> None:
         """Have a new version loaded before the first request asks for it, then let all workers see it."""
@@ -113,6 +128,7 @@ class Engine:
         self._seen = self._freshness.value
         self._forgotten += 1
         self._by_name.clear()
+        self._unknown.clear()
 
     async def _default_name(self) -> str:
         name = await self._repository.default_model()
@@ -154,3 +170,9 @@ class Engine:
         digests = await self._repository.digests()
         await asyncio.to_thread(self._artifacts.keep_only, digests)
         self._revision = revision
+
+
+def _remember(known: dict[str, Remembered], name: str, what: Remembered) -> None:
+    if len(known) >= REMEMBERED_NAMES:
+        known.clear()
+    known[name] = what

@@ -33,12 +33,16 @@ class Database:
         # Writers wait here for their turn, where they hold no connection that readers need.
         self._turn = asyncio.Lock()
         if self.url.get_backend_name() == "sqlite":
-            Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
             self.engine = self._reading = _sqlite_engine(self.url)
         else:
             timeouts = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
             self.engine = create_async_engine(self.url, pool_pre_ping=True, connect_args=timeouts)
             self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite; None for a database that is somewhere else."""
+        return Path(str(self.url.database)) if self.url.get_backend_name() == "sqlite" else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -57,6 +61,8 @@ class Database:
 
     async def upgrade(self, revision: str = "head") -> None:
         """Bring the tables to `revision`; does nothing when they are there already."""
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
         with _translated(self.url):
             async with self.engine.execution_options(write=True).begin() as connection:
                 if self.url.get_backend_name() == "postgresql":
