@@ -49,13 +49,14 @@ class Request:
     def options(self) -> dict[str, Any]:
         """Returns what httpx takes besides the method and the URL; called anew for each attempt."""
         headers = {"Content-Type": self.content_type, "Accept": self.accept}
-        return {
-            "params": dict(self.query),
+        options: dict[str, Any] = {
+            "params": self.query,
             "headers": {name: value for name, value in headers.items() if value},
             "content": self.content if self.archive is None else _blocks(self.archive),
-            "files": self.files or None,
-            "data": self.fields or None,
+            "files": self.files,
+            "data": self.fields,
         }
+        return {name: value for name, value in options.items() if value}
 
 
 async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
