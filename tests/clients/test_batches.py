@@ -1,8 +1,12 @@
 """Many events, in all containers that analyses hold them in, against a real server."""
 
 import asyncio
+import gc
 import os
 import pickle
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -209,3 +213,44 @@ def test_a_sync_client_works_inside_a_running_loop(client: Client, model: str) -
         return len(client.predict(model, MATRIX)["probabilities"])
 
     assert asyncio.run(ask()) == len(MATRIX)
+
+
+def test_a_closed_client_says_so(client: Client) -> None:
+    client.close()
+    client.close()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.models()
+
+
+def test_clients_that_are_forgotten_end_their_threads(server: Any) -> None:
+    before = threading.active_count()
+    for _ in range(3):
+        copy = pickle.loads(pickle.dumps(Client(server.url)))
+        assert copy.models()
+    del copy
+    gc.collect()
+    assert threading.active_count() == before
+
+
+def test_a_client_that_its_own_thread_collects_does_not_hang(server: Any) -> None:
+    script = f"""
+import asyncio, gc
+from tfaas_client import Client
+
+gc.disable()
+client = Client({server.url!r})
+client.models()
+portal = client._running[1]
+thread = portal._thread
+cycle = [client]
+cycle.append(cycle)
+del client, cycle
+
+async def collect():
+    asyncio.get_running_loop().call_soon(gc.collect)
+
+portal.call(collect())
+thread.join(30)
+raise SystemExit(thread.is_alive())
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0

@@ -57,13 +57,16 @@ class Client:
         *,
         retries: int = RETRIES,
     ) -> None:
-        self._start(Connection.to(url, timeout, token, cert, verify, retries))
+        self.__setstate__(Connection.to(url, timeout, token, cert, verify, retries))
+        self._connected()  # certificates that cannot be loaded are told here
 
     def __getstate__(self) -> Connection:
         return self._connection
 
     def __setstate__(self, connection: Connection) -> None:
-        self._start(connection)
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._running: tuple[AsyncClient, Portal] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +76,8 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._end()
+        if self._running is not None:
+            self._end()
 
     def upload(
         self,
@@ -184,23 +188,16 @@ class Client:
         client, portal = self._connected()
         return portal.call(ask(client))
 
-    def _start(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
-        self._connect()
-
-    def _connect(self) -> None:
-        connection = self._connection
-        self._asynchronous = AsyncClient(**vars(connection))
-        self._portal = Portal()
-        self._end = weakref.finalize(self, _end, self._asynchronous, self._portal)
-
     def _connected(self) -> tuple[AsyncClient, Portal]:
-        """The connections of this process."""
+        """The connections of this process, made when they are first needed."""
         with self._lock:
-            if not self._portal.alive:
-                self._connect()
-            return self._asynchronous, self._portal
+            if self._running is None or not self._running[1].alive:
+                client, portal = AsyncClient(**vars(self._connection)), Portal()
+                self._end = weakref.finalize(self, _end, client, portal)
+                self._running = client, portal
+            elif not self._end.alive:
+                raise RuntimeError("the client is closed")
+            return self._running
 
 
 class Model:
@@ -256,5 +253,4 @@ class Model:
 
 def _end(client: AsyncClient, portal: Portal) -> None:
     if portal.alive:
-        portal.call(client.close())
-        portal.close()
+        portal.close(client.close())

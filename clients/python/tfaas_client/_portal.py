@@ -42,15 +42,22 @@ class Portal:
         finally:
             self.call(answers.aclose())
 
-    def close(self) -> None:
-        """Ends the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def close(self, last: Coroutine[Any, Any, None]) -> None:
+        """Runs `last` and ends the thread; waits for it, except where the thread itself collects garbage."""
+        asyncio.run_coroutine_threadsafe(self._end(last), self._loop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    async def _end(self, last: Coroutine[Any, Any, None]) -> None:
+        try:
+            await last
+        finally:
+            self._loop.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        self._loop.close()
 
 
 async def _next(answers: InOrder[Any, Result]) -> Result | object:
