@@ -43,6 +43,13 @@ def nonsense(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
 
 
+def endless(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    block = b" " * (1 << 20)
+    while True:
+        connection.sendall(block)
+
+
 def half(connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[[0.5")
 
@@ -63,7 +70,15 @@ def status(code: int) -> Callable[[socket.socket], None]:
 
 
 HABITS: dict[str, Callable[[socket.socket], None]] = {
-    **{habit.__name__: habit for habit in (silent, slow_head, slow_body, garbage, nonsense, half, closing, resetting)},
+    "silent": silent,
+    "slow_head": slow_head,
+    "slow_body": slow_body,
+    "garbage": garbage,
+    "nonsense": nonsense,
+    "endless": endless,
+    "half": half,
+    "closing": closing,
+    "resetting": resetting,
     **{str(code): status(code) for code in (400, 404, 429, 500, 502, 503, 504)},
 }
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from tfaas_client import AsyncClient, Client, InputError, Model
+from tfaas_client import AsyncClient, Client, ClientError, InputError, Model
 
 Expected = Callable[..., NDArray[np.float32]]
 
@@ -33,6 +33,9 @@ CONTAINERS: dict[str, Callable[[], Any]] = {
     "dict of awkward arrays": lambda: {"met": ak.Array(MET), "jet_pt": ak.Array(JETS)},
     "array": lambda: MATRIX,
     "array in column order": lambda: np.asfortranarray(MATRIX.astype(np.float32)),
+    "masked array": lambda: np.ma.masked_invalid(np.where(np.isnan(MATRIX), np.nan, MATRIX)),
+    "masked array that hides values": lambda: np.ma.array(np.nan_to_num(MATRIX, nan=7.0), mask=np.isnan(MATRIX)),
+    "regular awkward array": lambda: ak.from_numpy(MATRIX),
     "rows": lambda: MATRIX.tolist(),
     "awkward records": lambda: ak.Array({"met": MET, "jet_pt": JETS}),
     "selected awkward records": lambda: ak.Array({"met": [0.0, *MET], "jet_pt": [[1.0], *JETS]})[1:],
@@ -79,7 +82,10 @@ def test_structured_arrays_are_columns(client: Client, flat_model: str, expected
         np.array([1.0, np.nan]),
         np.ma.array([1.0, 9.0], mask=[0, 1]),
         ak.Array([1.0, None]),
+        ak.Array([True, None]),
         pa.array([1, None]),
+        pa.array([True, None]),
+        pd.Series([1, None], dtype=pd.ArrowDtype(pa.int8())),
         pd.Series([1, None], dtype="Int64"),
         pd.Series([1.0, None]),
         pd.Series([True, None], dtype="boolean"),
@@ -133,6 +139,10 @@ def test_outputs_are_chosen_by_name(client: Client, model: str) -> None:
         ({"met": [1.0], "jet_pt": ak.Array([[[1.0]]])}, "jet_pt has 3 dimensions"),
         ({"met": [1.0], "jet_pt": ak.Array([[{"pt": 1.0}]])}, "jet_pt has the fields pt"),
         ({"met": ak.Array(["a"]), "jet_pt": [[]]}, "met "),
+        ({"met": ak.Array(["a", None]), "jet_pt": [[], []]}, "met "),
+        ({"met": ak.Array([1.0, "a"]), "jet_pt": [[], []]}, "met "),
+        ({"met": ak.Array([1.0, [2.0]]), "jet_pt": [[], []]}, "met "),
+        (ak.Array([[1.0], [1.0, 2.0]]), "the array holds 2 . var"),
         ({"met": pa.array(["a"]), "jet_pt": [[]]}, "met holds string"),
         ({"met": pd.Series(["a"]), "jet_pt": [[]]}, "met holds"),
         (pd.DataFrame([[1.0, 2.0]], columns=["met", "met"]), "two columns are named 'met'"),
@@ -150,6 +160,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_sent(
     bound = client.model(model)
     with pytest.raises(InputError, match=problem):
         bound.predict(events)
+
+
+def test_what_the_server_refuses_is_found_in_the_batch(
+    client: Client, model_files: Any, unique_name: str, flat_manifest: dict[str, Any]
+) -> None:
+    client.upload(unique_name, model_files / "model.onnx", params=flat_manifest | {"missing": False})
+    events = np.ones((1000, 3))
+    events[705, 1] = np.nan
+    with pytest.raises(ClientError, match=r"in the batch from event 700: event 5: value 'jet_1_pt' is missing"):
+        client.predict(unique_name, events, batch_events=100)
+    with pytest.raises(ClientError, match=r"^event 705: value 'jet_1_pt' is missing"):
+        client.predict(unique_name, events)
 
 
 @pytest.mark.parametrize("option", [{"batch_events": 0}, {"concurrency": 0}])

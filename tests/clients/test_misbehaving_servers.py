@@ -86,6 +86,14 @@ def test_the_answer_is_defined_and_in_time(habit: str, ask: Callable[[str], None
         assert time.monotonic() - started < LATEST
 
 
+def test_an_answer_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfaas_client._transport.MAX_ANSWER_BYTES", 1 << 20)
+    told = r"127\.0\.0\.1.*more than 1048576 bytes"
+    with misbehaving_server("endless") as server, Client(server.url) as client:  # noqa: SIM117
+        with pytest.raises(MalformedResponseError, match=told):
+            client.models()
+
+
 @pytest.mark.parametrize("ask", [ask_about_one, ask_about_many, ask_asynchronously])
 def test_nobody_there_is_a_connection_error(closed_url: str, ask: Callable[[str], None]) -> None:
     with pytest.raises(tfaas_client.ConnectionError, match=closed_url):

@@ -108,7 +108,10 @@ def test_a_file_without_events_has_scores_of_the_same_form(tfaas_client: Run, mo
 def test_what_the_user_can_mend_leaves_no_file(
     tfaas_client: Run, one_line: OneLine, client: Client, model: str, root_file: Path, model_files: Path, tmp_path: Path
 ) -> None:
+    content = root_file.read_bytes()
     (tmp_path / "broken.root").write_bytes(b"root" + bytes(1000))
+    (tmp_path / "cut.root").write_bytes(content[: len(content) // 2])
+    (tmp_path / "wrong.root").write_bytes(content[:400] + bytes(5000) + content[5400:])
     with uproot.recreate(tmp_path / "two.root") as file:
         file["one"] = {"met": np.zeros(3)}
         file["two"] = {"met": np.zeros(3)}
@@ -117,6 +120,8 @@ def test_what_the_user_can_mend_leaves_no_file(
     for arguments, problem in {
         ("absent.root",): "absent.root",
         (tmp_path / "broken.root",): "broken.root",
+        (tmp_path / "cut.root",): "cut.root",
+        (tmp_path / "wrong.root",): "wrong.root",
         (tmp_path / "two.root",): "holds one, two",
         (tmp_path / "two.root", "--tree=three"): "no tree 'three'",
         (tmp_path / "two.root", "--tree=one"): "no branch 'jet_pt'",
@@ -130,7 +135,7 @@ def test_what_the_user_can_mend_leaves_no_file(
         refused = tfaas_client("score", f"--model={model}", f"--output={output}", *arguments)
         assert refused.returncode == 2
         assert problem in one_line(refused.stderr)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.root", "two.root"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.root", "cut.root", "two.root", "wrong.root"]
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is absent")

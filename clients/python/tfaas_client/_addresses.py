@@ -56,6 +56,8 @@ class Connection:
             raise InputError("no URL is given: expected that of a server, such as http://localhost:8083")
         if timeout is not None and not timeout > 0:
             raise InputError(f"timeout is {timeout}: expected a positive number of seconds")
+        if token is not None and not (token.isascii() and token.isprintable() and token.split() == [token]):
+            raise InputError("the token holds spaces, line ends or letters that are not ASCII: expected none of them")
         if retries < 0:
             raise InputError(f"retries is {retries}: expected 0 or more")
         return cls(urls, timeout, token, cert, verify, retries)

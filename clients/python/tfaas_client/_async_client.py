@@ -14,7 +14,7 @@ from ._batches import CONCURRENCY, Collected, Outputs, Progress, batches
 from ._bundles import open_bundle, open_file
 from ._columns import is_one_event, read_events
 from ._description import Description, Events
-from ._exceptions import InputError
+from ._exceptions import ClientError, InputError
 from ._in_order import InOrder
 from ._requests import (
     Request,
@@ -200,7 +200,11 @@ class AsyncModel:
             # What an answer looks like is known from an event that nobody has asked about.
             asked = matrix if len(matrix) else np.zeros((1, self.description.width), np.float32)
             request = batch_request(self.description.reference, asked, names)
-            answer = batch_outputs(await self._transport.send(request), len(asked))
+            try:
+                answer = batch_outputs(await self._transport.send(request), len(asked))
+            except ClientError as error:
+                where = f"in the batch from event {batch.start}: " if len(events) > len(matrix) else ""
+                raise ClientError(error.status, where + error.message) from error
             return {name: output[: len(matrix)] for name, output in answer.items()}
 
         return InOrder(ask, batches(len(events), self.description.width, batch_events), concurrency)

@@ -58,7 +58,7 @@ class Client:
         retries: int = RETRIES,
     ) -> None:
         self.__setstate__(Connection.to(url, timeout, token, cert, verify, retries))
-        self._connected()  # certificates that cannot be loaded are told here
+        self._connected()  # says so where certificates cannot be loaded
 
     def __getstate__(self) -> Connection:
         return self._connection
@@ -171,7 +171,7 @@ class Client:
         """Returns the best labels for a PNG or JPEG file, or all outputs of a model without labels."""
         return self._run(lambda client: client.classify_image(model, image))
 
-    def answers(
+    def _answers(
         self,
         description: Description,
         events: Events,
@@ -245,7 +245,7 @@ class Model:
         """
         bound = self.description.bind(read_events(events))
         collected = Collected(len(bound), progress)
-        with self._client.answers(self.description, bound, outputs, batch_events, concurrency) as answers:
+        with self._client._answers(self.description, bound, outputs, batch_events, concurrency) as answers:
             for answer in answers:
                 collected.add(answer)
         return collected.outputs

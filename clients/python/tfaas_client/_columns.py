@@ -73,7 +73,7 @@ def read_events(events: Any) -> Mapping[str, Column] | NDArray[Any]:
         if len(set(widths.tolist())) > 1:
             raise InputError(f"the rows have {widths.min()} to {widths.max()} values: expected as many in each")
         rows = rows.values.reshape(len(widths), -1)
-    array = np.asarray(rows)
+    array = np.asanyarray(rows)  # a mask stays
     if array.ndim != 2:
         raise InputError(f"the array has shape {array.shape}: expected (events, values)")
     return _numbers("the array", array)
@@ -144,9 +144,9 @@ def _is_scalar(value: object) -> bool:
 
 
 def _awkward_table(array: Any) -> Mapping[str, Any] | NDArray[Any]:
-    if not array.fields:
-        return np.asarray(array.to_numpy())
-    return {name: array[name] for name in array.fields}
+    if array.fields:
+        return {name: array[name] for name in array.fields}
+    return _awkward_numbers("the array", array)
 
 
 def _awkward_column(name: str, array: Any) -> Column:
@@ -155,11 +155,20 @@ def _awkward_column(name: str, array: Any) -> Column:
     if array.fields:
         raise InputError(f"{name} has the fields {', '.join(array.fields[:10])}: expected numbers; name one of them")
     if array.ndim == 1:
-        return _numbers(name, ak.to_numpy(ak.fill_none(array, np.nan)))
+        return _awkward_numbers(name, array)
     if array.ndim != 2:
         raise InputError(f"{name} has {array.ndim} dimensions: expected numbers, or lists of numbers")
-    lists = ak.fill_none(ak.fill_none(array, [], axis=0), np.nan, axis=1)
-    return Jagged(_numbers(name, ak.to_numpy(ak.flatten(lists, axis=1))), _offsets(ak.to_numpy(ak.num(lists, axis=1))))
+    lists = ak.fill_none(array, [], axis=0)
+    return Jagged(_awkward_numbers(name, ak.flatten(lists, axis=1)), _offsets(ak.to_numpy(ak.num(lists, axis=1))))
+
+
+def _awkward_numbers(name: str, array: Any) -> NDArray[Any]:
+    import awkward as ak
+
+    try:
+        return _numbers(name, ak.to_numpy(array))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} holds {array.type}: expected numbers, or lists of numbers") from error
 
 
 def _pandas_table(frame: Any) -> Mapping[str, Any]:
@@ -169,14 +178,14 @@ def _pandas_table(frame: Any) -> Mapping[str, Any]:
 
 
 def _pandas_column(name: str, series: Any) -> Column:
-    if hasattr(series.array, "__arrow_array__") and not hasattr(series.array, "_mask"):
+    if type(series.dtype).__name__ == "ArrowDtype":
         import pyarrow as pa
 
         return _arrow_column(name, pa.chunked_array(pa.array(series)))
+    if series.dtype.kind in "biuf" and series.hasnans:
+        return _numbers(name, series.to_numpy(dtype=np.float32, na_value=np.nan))
     if series.dtype.kind in "biuf":
-        return _numbers(
-            name, series.to_numpy(dtype=np.float32, na_value=np.nan) if series.hasnans else series.to_numpy()
-        )
+        return _numbers(name, series.to_numpy())
     return to_column(name, series.to_numpy(dtype=object))
 
 
@@ -203,11 +212,9 @@ def _arrow_numbers(name: str, array: Any) -> NDArray[Any]:
     kind = array.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise InputError(f"{name} holds {kind}: expected numbers, or lists of numbers for a jagged feature")
-    return (
-        _numbers_of_objects(name, array.to_pylist())
-        if array.null_count and pa.types.is_boolean(kind)
-        else (np.asarray(array.to_numpy(zero_copy_only=False)))
-    )
+    if pa.types.is_boolean(kind):
+        array = array.cast(pa.uint8())
+    return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
 def _check_once(names: Sequence[str]) -> None:

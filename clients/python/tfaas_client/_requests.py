@@ -128,7 +128,7 @@ def split_reference(model: str) -> tuple[str, int, str]:
     """
     name, colon, number = model.partition(":")
     if colon:
-        if not (name and number.isascii() and number.isdigit() and int(number)):
+        if not (name and number.isascii() and number.isdigit() and len(number) < 10 and int(number)):
             raise InputError(f"{model!r} names no version: expected NAME:3")
         return name, int(number), ""
     name, at, alias = model.partition("@")

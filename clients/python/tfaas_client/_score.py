@@ -87,11 +87,9 @@ def _steps(path: str, tree: Any, features: Sequence[str], step: int) -> Iterator
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """What uproot raises for files that are absent or broken."""
-    from uproot.deserialization import DeserializationError
-
+    """Takes all that uproot and the libraries below it raise for files that are absent or broken."""
     try:
         yield
-    except (OSError, ValueError, KeyError, NotImplementedError, DeserializationError) as error:
+    except Exception as error:  # they parse, and a broken file may break that anywhere
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
         raise InputError(f"{path} cannot be read: {reason or type(error).__name__}") from error

@@ -9,7 +9,15 @@ from contextlib import contextmanager
 import httpx
 
 from ._addresses import Connection
-from ._exceptions import ConnectionError, OverloadedError, ServerError, TFaaSError, TimeoutError, TransportError
+from ._exceptions import (
+    ConnectionError,
+    MalformedResponseError,
+    OverloadedError,
+    ServerError,
+    TFaaSError,
+    TimeoutError,
+    TransportError,
+)
 from ._requests import Request, bearer_headers
 from ._responses import raise_for_status
 
@@ -19,6 +27,8 @@ UPLOAD_SECONDS = 600.0
 CONNECT_SECONDS = 5.0
 # Shorter than the five seconds after which uvicorn closes an idle connection.
 IDLE_SECONDS = 4.0
+# Many times what a batch of the default size is answered with.
+MAX_ANSWER_BYTES = 256 * 2**20
 
 REPEATED_STATUSES = frozenset({502, 503, 504})
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -73,10 +83,23 @@ class Transport:
     async def _ask(self, server: int, request: Request, seconds: float) -> httpx.Response:
         url = self._connection.url[server] + request.path
         with _translated(url):
-            async with asyncio.timeout(seconds):
-                response = await self._http.request(request.method, url, **request.options())
+            async with (
+                asyncio.timeout(seconds),
+                self._http.stream(request.method, url, **request.options()) as stream,
+            ):
+                response = await _read(stream)
         raise_for_status(response)
         return response
+
+
+async def _read(stream: httpx.Response) -> httpx.Response:
+    """Returns an answer with its content; raises MalformedResponseError where that does not end."""
+    content = bytearray()
+    async for block in stream.aiter_raw():
+        content += block
+        if len(content) > MAX_ANSWER_BYTES:
+            raise MalformedResponseError(f"{stream.url} answered more than {MAX_ANSWER_BYTES} bytes: expected fewer")
+    return httpx.Response(stream.status_code, headers=stream.headers, content=bytes(content), request=stream.request)
 
 
 def may_be_repeated(request: Request, failure: TFaaSError) -> bool:
@@ -89,12 +112,11 @@ def may_be_repeated(request: Request, failure: TFaaSError) -> bool:
 
 
 def pause_after(repetition: int, failure: TFaaSError) -> float:
-    """Seconds to wait: as long as the server asks for, else at random and longer each time."""
-    pause = min(FIRST_PAUSE * 2.0**repetition, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
-    if isinstance(failure, OverloadedError) and failure.retry_after is not None:
-        # Not all clients that were sent away at once come back at once.
-        return failure.retry_after * random.uniform(1.0, 1.2)
-    return pause
+    """Seconds to wait: at random and longer each time, and no less than the server asks for."""
+    pause = min(FIRST_PAUSE * 2.0**repetition, LONGEST_PAUSE)
+    asked = failure.retry_after or 0.0 if isinstance(failure, OverloadedError) else 0.0
+    # Not all clients that were sent away at once come back at once.
+    return max(pause * random.uniform(0.5, 1.0), asked * random.uniform(1.0, 1.2))
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def _connect(arguments: argparse.Namespace) -> Client:
         urls,
         timeout=arguments.timeout,
         retries=arguments.retries,
-        token=os.environ.get("TFAAS_TOKEN") or None,
+        token=os.environ.get("TFAAS_TOKEN", "").strip() or None,
         cert=(cert, arguments.key) if cert and arguments.key else cert,
         verify=capath or True,
     )
