@@ -1,7 +1,9 @@
 """The Python client has a defined answer within its deadline, whatever the server does."""
 
 import asyncio
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -106,6 +108,31 @@ def test_the_command_line_exits_with_one_line(run: Run, one_line: OneLine, habit
         finished = run(TFAAS_CLIENT, "models", f"--url={server.url}", "--timeout=1")
         assert finished.returncode == (1 if habit in ("nonsense", "503") else 2)
         one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("ask", [ask_about_one, ask_about_many])
+def test_an_interrupt_ends_what_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, client: Client, ask: Callable[[str], None], model: str
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TIMEOUT", 300.0)
+    interrupt = threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGINT])
+    with misbehaving_server("silent") as server:
+        interrupt.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ask(server.url)
+        assert time.monotonic() - started < LATEST
+    interrupt.join()
+    assert client.predict(model, np.zeros((10, WIDTH)))["probabilities"].shape == (10, 2)
+
+
+def test_a_progress_that_fails_ends_what_is_under_way(client: Client, model: str) -> None:
+    def fail(done: int, total: int) -> None:
+        raise RuntimeError(f"{done} of {total}")
+
+    with pytest.raises(RuntimeError, match=r"^10 of 1000$"):
+        client.predict(model, np.zeros((1000, WIDTH)), batch_events=10, progress=fail)
+    assert client.predict(model, np.zeros((10, WIDTH)))["probabilities"].shape == (10, 2)
 
 
 @pytest.mark.parametrize("habit", ["closing", "resetting", "garbage", "half", "502", "503", "504"])

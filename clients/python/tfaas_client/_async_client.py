@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ._addresses import RETRIES, Connection, FilePath
 from ._batches import CONCURRENCY, Collected, Outputs, Progress, batches
 from ._bundles import open_bundle, open_file
-from ._columns import is_one_event, read_events
+from ._columns import Columns, is_one_event, read_events
 from ._description import Description, Events
 from ._exceptions import ClientError, InputError
 from ._in_order import InOrder
@@ -130,6 +130,17 @@ class AsyncClient:
         """Returns the version that `describe` has told about."""
         return AsyncModel(self._transport, described)
 
+    @overload
+    async def predict(  # type: ignore[overload-overlap] # columns are no event: there is no number among them
+        self,
+        model: str,
+        events: Columns,
+        *,
+        outputs: str | Sequence[str] = ...,
+        batch_events: int | None = ...,
+        concurrency: int = ...,
+        progress: Progress | None = ...,
+    ) -> Outputs: ...
     @overload
     async def predict(self, model: str, events: Row, *, wire: Wire = ...) -> NDArray[np.float32]: ...
     @overload

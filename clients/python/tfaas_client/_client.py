@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ._addresses import RETRIES, Connection, FilePath
 from ._async_client import AsyncClient
 from ._batches import CONCURRENCY, Collected, Outputs, Progress
-from ._columns import is_one_event, read_events
+from ._columns import Columns, is_one_event, read_events
 from ._description import Description, Events
 from ._portal import Portal
 from ._requests import Row
@@ -128,6 +128,17 @@ class Client:
         """Returns the version that `model` means now, bound: whatever is promoted later, it stays the same."""
         return Model(self, self.describe(model))
 
+    @overload
+    def predict(  # type: ignore[overload-overlap] # columns are no event: there is no number among them
+        self,
+        model: str,
+        events: Columns,
+        *,
+        outputs: str | Sequence[str] = ...,
+        batch_events: int | None = ...,
+        concurrency: int = ...,
+        progress: Progress | None = ...,
+    ) -> Outputs: ...
     @overload
     def predict(self, model: str, events: Row, *, wire: Wire = ...) -> NDArray[np.float32]: ...
     @overload

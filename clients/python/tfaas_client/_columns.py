@@ -35,6 +35,9 @@ class Jagged:
 
 
 Column: TypeAlias = NDArray[Any] | Jagged
+Columns: TypeAlias = Mapping[str, Sequence[Any] | NDArray[Any]] | Sequence[Sequence[Any]] | NDArray[Any]
+"""Many events, as far as type checkers can tell them from one."""
+
 TableAdapter: TypeAlias = Callable[[Any], Mapping[str, Any] | NDArray[Any]]
 ColumnAdapter: TypeAlias = Callable[[str, Any], Column]
 Adapter = TypeVar("Adapter")
