@@ -60,7 +60,7 @@ def test_5xx_is_a_server_error_and_exits_1(run: Run, one_line: OneLine, cpp_prog
 
 def test_503_says_when_to_come_back() -> None:
     headers = {"Retry-After": "2"}
-    with scripted_server(503, b'{"error": "busy"}', headers) as server, Client(server.url) as client:
+    with scripted_server(503, b'{"error": "busy"}', headers) as server, Client(server.url, retries=0) as client:
         with pytest.raises(OverloadedError, match="busy") as overloaded:
             client.predict("signal", [1.0])
         assert overloaded.value.retry_after == 2

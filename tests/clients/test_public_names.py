@@ -1,4 +1,7 @@
 import inspect
+import subprocess
+import sys
+from pathlib import Path
 
 import tfaas_client
 from tfaas_client import tfaas_pb2
@@ -27,3 +30,13 @@ def test_messages_of_client_and_server_live_in_one_process() -> None:
     sent = tfaas_pb2.Row(key=["met"], value=[1.5], model="signal")
     assert server_pb2.Row.FromString(sent.SerializeToString()) == sent
     assert server_pb2.DESCRIPTOR is tfaas_pb2.DESCRIPTOR
+
+
+def test_type_checkers_tell_one_event_from_many() -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", Path(__file__).with_name("typed_usage.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout

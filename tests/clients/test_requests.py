@@ -6,8 +6,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tfaas_client import InputError
-from tfaas_client._requests import json_body, model_path, proto_body
+from tfaas_client import (
+    Client,
+    ClientError,
+    ConnectionError,
+    InputError,
+    MalformedResponseError,
+    OverloadedError,
+    ServerError,
+    TFaaSError,
+    TimeoutError,
+    TransportError,
+)
+from tfaas_client._requests import (
+    Request,
+    batch_request,
+    delete_request,
+    json_body,
+    model_path,
+    proto_body,
+    split_reference,
+)
+from tfaas_client._transport import may_be_repeated, pause_after
 from tfaas_client.tfaas_pb2 import Row
 
 
@@ -68,6 +88,75 @@ def test_positional_objects_do_not_fit_a_row() -> None:
 def test_json_cannot_say_infinity() -> None:
     with pytest.raises(InputError, match=r'met is infinite.*wire="proto"'):
         json_body("signal", {"met": math.inf})
+
+
+def test_a_batch_is_raw_numbers_of_one_model() -> None:
+    events = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, 6.0]], ">f4")
+    request = batch_request("signal:3", events, ["a", "b"])
+    assert dict(request.query) == {"model": "signal:3", "shape": "3,2", "outputs": "a,b"}
+    np.testing.assert_array_equal(np.frombuffer(request.content or b"", "<f4").reshape(3, 2), events)
+    assert request.repeatable
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [("signal", ("signal", 0, "latest")), ("signal:3", ("signal", 3, "")), ("a@b", ("a", 0, "b"))],
+)
+def test_references_are_taken_apart(model: str, parts: tuple[str, int, str]) -> None:
+    assert split_reference(model) == parts
+
+
+@pytest.mark.parametrize("model", ["", ":3", "a:", "a:0", "a:b", "a:-1", "a@", "@b", "a:" + "9" * 5000])
+def test_what_is_no_reference_is_refused(model: str) -> None:
+    with pytest.raises(InputError, match="expected NAME"):
+        split_reference(model)
+
+
+@pytest.mark.parametrize(
+    ("failure", "again", "upload_again"),
+    [
+        (ConnectionError("nobody"), True, True),
+        (OverloadedError(503, "busy", 1.0), True, True),
+        (TransportError("broken"), True, False),
+        (TimeoutError("late"), True, False),
+        (ServerError(502, "bad"), True, False),
+        (ServerError(504, "late"), True, False),
+        (ServerError(500, "failed"), False, False),
+        (ClientError(400, "wrong"), False, False),
+        (ClientError(429, "too many"), False, False),
+        (MalformedResponseError("nonsense"), False, False),
+    ],
+)
+def test_only_what_may_help_is_repeated(failure: TFaaSError, again: bool, upload_again: bool) -> None:
+    assert may_be_repeated(Request("GET", "/models"), failure) == again
+    assert may_be_repeated(delete_request("signal"), failure) == upload_again
+
+
+def test_pauses_grow_at_random_and_respect_the_server() -> None:
+    pauses = [[pause_after(repetition, TransportError("")) for _ in range(100)] for repetition in range(12)]
+    assert all(len(set(each)) > 50 for each in pauses)
+    assert all(0.1 <= pause <= 0.2 for pause in pauses[0])
+    assert all(2.5 <= pause <= 5.0 for pause in pauses[-1])
+    assert all(7.0 <= pause_after(0, OverloadedError(503, "", 7.0)) <= 8.4 for _ in range(100))
+    assert all(0.1 <= pause_after(0, OverloadedError(503, "", asked)) <= 0.2 for asked in (None, 0.0, -5.0))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": []},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"retries": -1},
+        {"token": "secret\n"},
+        {"token": "sécret"},
+        {"token": ""},
+    ],
+)
+def test_a_client_that_could_not_work_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="expected") as refused:
+        Client(**{"url": "http://localhost", **arguments})
+    assert "cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ with Client("http://localhost:8083") as client:
     probabilities = client.predict("signal", {"met": 41.5, "jet_pt": [80.2, 35.1]})
 """
 
-from ._client import Client
+from ._async_client import AsyncClient, AsyncModel
+from ._client import Client, Model
+from ._description import Description, Feature
 from ._exceptions import (
     ClientError,
     ConnectionError,
@@ -24,11 +26,16 @@ from ._responses import Prediction, UploadedVersion
 from ._wires import Wire
 
 __all__ = [
+    "AsyncClient",
+    "AsyncModel",
     "Client",
     "ClientError",
     "ConnectionError",
+    "Description",
+    "Feature",
     "InputError",
     "MalformedResponseError",
+    "Model",
     "OverloadedError",
     "Prediction",
     "ResponseError",

@@ -1,89 +1,83 @@
-"""The client: one connection pool to one server."""
+"""The client for callers without an event loop: notebooks, scripts, threads, coffea processors."""
 
-import json
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from os import PathLike
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from typing import Any, Self, TypeVar, overload
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from ._bundles import open_bundle, open_file
-from ._exceptions import ConnectionError, InputError, TimeoutError, TransportError
-from ._requests import Row, bearer_headers, model_path
-from ._responses import (
-    Prediction,
-    UploadedVersion,
-    json_object,
-    json_objects,
-    raise_for_status,
-    uploaded_version,
-)
-from ._wires import WIRES, Wire
+from ._addresses import RETRIES, Connection, FilePath
+from ._async_client import AsyncClient
+from ._batches import CONCURRENCY, Collected, Outputs, Progress
+from ._columns import Columns, is_one_event, read_events
+from ._description import Description, Events
+from ._portal import Portal
+from ._requests import Row
+from ._responses import Prediction, UploadedVersion
+from ._wires import Wire
 
-FilePath = str | PathLike[str]
-
-ANSWER_SECONDS = 30.0
-# The server converts, checks and loads a model before it answers an upload.
-UPLOAD_SECONDS = 600.0
-# Shorter than the five seconds after which uvicorn closes an idle connection.
-IDLE_SECONDS = 4.0
+Result = TypeVar("Result")
 
 
 class Client:
-    """Talks to one inference server; may be shared by threads.
+    """Talks to one inference server, or to several that share a registry; may be shared by threads.
 
     A model is named `name`, `name:3` (a version) or `name@production` (an alias).
 
-    Every method raises `ConnectionError` or `TimeoutError` when there is no answer, `ClientError` or
-    `ServerError` when the server refuses, and `MalformedResponseError` when something else answers.
+    A client can be pickled, with its token and without its connections, and goes on working in a forked process.
+
+    Every method raises `ConnectionError`, `TimeoutError` or `TransportError` when there is no answer, `ClientError`
+    or `ServerError` when the server refuses, and `MalformedResponseError` when something else answers. Before that,
+    requests that met 502, 503, 504 or a lost connection are repeated, at the next server if there are several.
+    Uploads and deletions are repeated only where they cannot have been done already.
 
     Args:
-        url: base of the server, such as `http://localhost:8083`.
-        timeout: seconds to wait for an answer; None waits 30, and 600 for an upload.
+        url: base of the server, such as `http://localhost:8083`, or several in the order in which they are tried.
+        timeout: seconds for a request, its repetitions included; None waits 30, and 600 for an upload.
         token: bearer token to present.
         cert: client certificate in PEM, or a pair of certificate and key.
         verify: False trusts any server; a path trusts only the authorities of that file or folder.
+        retries: how often all servers are asked again, after a random pause that doubles each time.
 
     Raises:
-        InputError: a certificate cannot be loaded.
+        InputError: a certificate cannot be loaded, or a number is out of range.
         TransportError: `url` is no URL.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         timeout: float | None = None,
         token: str | None = None,
         cert: FilePath | tuple[FilePath, FilePath] | None = None,
         verify: bool | FilePath = True,
+        *,
+        retries: int = RETRIES,
     ) -> None:
-        self._upload_seconds = UPLOAD_SECONDS if timeout is None else timeout
-        with _httpx_errors_translated(url):
-            self._http = httpx.Client(
-                base_url=url,
-                timeout=ANSWER_SECONDS if timeout is None else timeout,
-                headers=bearer_headers(token),
-                verify=_tls_context(cert, verify),
-                limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-            )
+        self.__setstate__(Connection.to(url, timeout, token, cert, verify, retries))
+        self._connected()  # says so where certificates cannot be loaded
+
+    def __getstate__(self) -> Connection:
+        return self._connection
+
+    def __setstate__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._running: tuple[AsyncClient, Portal] | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+        if self._running is not None:
+            self._end()
 
     def upload(
         self,
@@ -100,97 +94,174 @@ class Client:
             params: the manifest, as a file or as a mapping.
             labels: a text file with one output label a line.
         """
-        with ExitStack() as files:
-
-            def part(path: FilePath) -> tuple[str, Any]:
-                return Path(path).name, files.enter_context(open_file(Path(path)))
-
-            parts = {"model": part(model)}
-            if isinstance(params, Mapping):
-                parts["params"] = ("params.json", json.dumps(params).encode())
-            elif params is not None:
-                parts["params"] = part(params)
-            if labels is not None:
-                parts["labels"] = part(labels)
-            response = self._send("POST", "/upload", data={"name": name}, files=parts, timeout=self._upload_seconds)
-        return uploaded_version(response)
+        return self._run(lambda client: client.upload(name, model, params, labels))
 
     def upload_bundle(self, path: FilePath) -> UploadedVersion:
         """Publishes a bundle: a .tar.gz file with one top folder named as the model, or such a folder."""
-        with open_bundle(Path(path)) as archive:
-            response = self._send(
-                "POST",
-                "/upload",
-                content=archive,
-                headers={"Content-Type": "application/gzip"},
-                timeout=self._upload_seconds,
-            )
-        return uploaded_version(response)
+        return self._run(lambda client: client.upload_bundle(path))
 
-    def models(self) -> list[dict[str, Any]]:
-        """Returns a description of each model."""
-        return json_objects(self._send("GET", "/models"))
-
-    def params(self, model: str) -> dict[str, Any]:
-        """Returns the manifest of a model."""
-        return json_object(self._send("GET", model_path("params", model)))
+    def promote(self, model: str, alias: str) -> Description:
+        """Lets an alias point at the version that `model` means, and returns that version."""
+        return self._run(lambda client: client.promote(model, alias))
 
     def delete(self, model: str) -> None:
         """Deletes a model."""
-        self._send("DELETE", model_path("delete", model))
+        self._run(lambda client: client.delete(model))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Returns a description of each model."""
+        return self._run(lambda client: client.models())
+
+    def params(self, model: str) -> dict[str, Any]:
+        """Returns the manifest of a model."""
+        return self._run(lambda client: client.params(model))
 
     def status(self) -> dict[str, Any]:
         """Returns memory, load, uptime and request counts of the server."""
-        return json_object(self._send("GET", "/status"))
+        return self._run(lambda client: client.status())
 
-    def predict(self, model: str, row: Row, *, wire: Wire = "json") -> NDArray[np.float32]:
-        """Returns the outputs of a model for one event, float32 of shape (outputs,).
+    def describe(self, model: str) -> Description:
+        """Returns the version that `model` means now, with its features and outputs."""
+        return self._run(lambda client: client.describe(model))
+
+    def model(self, model: str) -> "Model":
+        """Returns the version that `model` means now, bound: whatever is promoted later, it stays the same."""
+        return Model(self, self.describe(model))
+
+    @overload
+    def predict(  # type: ignore[overload-overlap] # columns are no event: there is no number among them
+        self,
+        model: str,
+        events: Columns,
+        *,
+        outputs: str | Sequence[str] = ...,
+        batch_events: int | None = ...,
+        concurrency: int = ...,
+        progress: Progress | None = ...,
+    ) -> Outputs: ...
+    @overload
+    def predict(self, model: str, events: Row, *, wire: Wire = ...) -> NDArray[np.float32]: ...
+    @overload
+    def predict(
+        self,
+        model: str,
+        events: Any,
+        *,
+        outputs: str | Sequence[str] = ...,
+        batch_events: int | None = ...,
+        concurrency: int = ...,
+        progress: Progress | None = ...,
+    ) -> Outputs: ...
+    def predict(self, model: str, events: Any, *, wire: Wire = "json", **batches: Any) -> NDArray[np.float32] | Outputs:
+        """Returns the outputs of a model for many events, or for one.
+
+        Many events are columns by name (of a mapping, of a pandas or Arrow table, of an awkward record array) or an
+        array (events, values). They are scored by one version, in batches; see `Model.predict` for the options and
+        the answer, which is an array for each output by name.
+
+        One event is a mapping in which some value is a number (the others are the objects of jagged features), or a
+        sequence with a number in it, in the model's order. The answer is the array (outputs,).
 
         Args:
-            model: the model; an empty string asks for the server's default one.
-            row: values by feature name or in the model's order, a sequence for a jagged feature.
-            wire: what travels; `proto` is smaller and keeps infinities, but needs names for jagged features.
+            model: the model; for one event, an empty string asks for the server's default one.
+            events: one event or many.
+            wire: how one event travels; `proto` is smaller and keeps infinities, but needs names for jagged features.
 
         Raises:
-            InputError: a value cannot be sent.
+            InputError: names or values don't fit; nothing was sent.
         """
-        return self.classify(model, row, wire=wire).probabilities
+        if is_one_event(events):
+            return self._run(lambda client: client.predict(model, events, wire=wire, **batches))
+        return self.model(model).predict(events, **batches)
 
-    def classify(self, model: str, row: Row, *, wire: Wire = "proto") -> Prediction:
+    def classify(self, model: str, event: Row, *, wire: Wire = "proto") -> Prediction:
         """Returns labels and outputs of a model for one event; see `predict`. Only `proto` brings labels."""
-        if wire not in WIRES:
-            raise InputError(f"there is no wire {wire!r}, only {', '.join(WIRES)}")
-        form = WIRES[wire]
-        headers = {"Content-Type": form.content_type}
-        return form.decode(self._send("POST", form.path, content=form.encode(model, row), headers=headers))
+        return self._run(lambda client: client.classify(model, event, wire=wire))
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with _httpx_errors_translated(f"{str(self._http.base_url).rstrip('/')}/{path.lstrip('/')}"):
-            response = self._http.request(method, path, **options)
-        raise_for_status(response)
-        return response
+    def classify_image(self, model: str, image: FilePath) -> Prediction:
+        """Returns the best labels for a PNG or JPEG file, or all outputs of a model without labels."""
+        return self._run(lambda client: client.classify_image(model, image))
+
+    def _answers(
+        self,
+        description: Description,
+        events: Events,
+        outputs: str | Sequence[str],
+        batch_events: int | None,
+        concurrency: int,
+    ) -> contextlib.closing[Generator[Outputs, None, None]]:
+        """Iterates over the answers to batches in order; what is under way ends with the context."""
+        client, portal = self._connected()
+        answers = client.bound_to(description).answers(events, outputs, batch_events, concurrency)
+        return contextlib.closing(portal.iterate(answers))
+
+    def _run(self, ask: Callable[[AsyncClient], Coroutine[Any, Any, Result]]) -> Result:
+        client, portal = self._connected()
+        return portal.call(ask(client))
+
+    def _connected(self) -> tuple[AsyncClient, Portal]:
+        """The connections of this process, made when they are first needed."""
+        with self._lock:
+            if self._running is None or not self._running[1].alive:
+                client, portal = AsyncClient(**vars(self._connection)), Portal()
+                self._end = weakref.finalize(self, _end, client, portal)
+                self._running = client, portal
+            elif not self._end.alive:
+                raise RuntimeError("the client is closed")
+            return self._running
 
 
-@contextmanager
-def _httpx_errors_translated(url: str) -> Iterator[None]:
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise TimeoutError(f"{url} did not answer in time") from error
-    except httpx.ConnectError as error:
-        raise ConnectionError(f"{url} cannot be reached: {error}") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TransportError(f"{url}: {error}") from error
+class Model:
+    """One version of a model; may be shared by threads and pickled.
+
+    Attributes:
+        description: its name, version, features and outputs.
+    """
+
+    def __init__(self, client: Client, description: Description) -> None:
+        self.description = description
+        self._client = client
+
+    @property
+    def features(self) -> list[str]:
+        """The names of the columns that `predict` takes."""
+        return [feature.name for feature in self.description.features]
+
+    def predict(
+        self,
+        events: Any,
+        *,
+        outputs: str | Sequence[str] = (),
+        batch_events: int | None = None,
+        concurrency: int = CONCURRENCY,
+        progress: Progress | None = None,
+    ) -> Outputs:
+        """Returns the outputs for many events, in their order.
+
+        Args:
+            events: a mapping of columns, a pandas or Arrow table, an awkward record array or a structured array,
+                with the model's features and nothing else; or an array (events, values) in the model's order, where
+                objects of jagged features are padded with NaN. A column is a number for each event, or a list of
+                numbers of any length for a jagged feature. None, NaN and masked values are missing.
+            outputs: names of the outputs that are wanted, `*` for all; by default the one that the model answers with.
+            batch_events: events in a request; by default 10,000, less where an event is many numbers.
+            concurrency: how many requests are under way at a time.
+            progress: is called with the number of events that are done and of all, after each batch.
+
+        Returns:
+            For each output, float32 of shape (events,) where it is one number, else (events, numbers).
+
+        Raises:
+            InputError: names or values don't fit; nothing was sent.
+        """
+        bound = self.description.bind(read_events(events))
+        collected = Collected(len(bound), progress)
+        with self._client._answers(self.description, bound, outputs, batch_events, concurrency) as answers:
+            for answer in answers:
+                collected.add(answer)
+        return collected.outputs
 
 
-def _tls_context(cert: FilePath | tuple[FilePath, FilePath] | None, verify: bool | FilePath) -> ssl.SSLContext:
-    context = httpx.create_ssl_context(verify=verify is not False)
-    try:
-        if not isinstance(verify, bool):
-            folder = Path(verify).is_dir()
-            context = ssl.create_default_context(cafile=None if folder else verify, capath=verify if folder else None)
-        if cert is not None:
-            context.load_cert_chain(*cert if isinstance(cert, tuple) else (cert,))
-    except OSError as error:
-        raise InputError(f"the certificates {cert or verify} cannot be loaded: {error}") from error
-    return context
+def _end(client: AsyncClient, portal: Portal) -> None:
+    if portal.alive:
+        portal.close(client.close())

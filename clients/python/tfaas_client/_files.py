@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 from ._bundles import open_file
 from ._exceptions import InputError
-from ._requests import Row
 
 UPLOAD_KEYS = ("name", "model", "params", "labels")
 
 
-class Event(NamedTuple):
-    """One event as a file states it; `model` is empty when the file names none."""
+class EventsFile(NamedTuple):
+    """What a file holds; `model` is empty when it names none, `one` tells that its form is that of a single event."""
 
     model: str
-    row: Row
+    events: Any
+    one: bool = False
 
 
 class ModelFiles(NamedTuple):
@@ -28,26 +28,34 @@ class ModelFiles(NamedTuple):
     labels: str | None = None
 
 
-def read_event(path: str) -> Event:
-    """Reads `{"keys": [..], "values": [..], "model": ".."}` or `{"name": value, ..}`; `-` is standard input.
+def read_events_file(path: str) -> EventsFile:
+    """Reads events from JSON; `-` is standard input.
 
-    Without keys the values are positional. A key that is repeated is one jagged feature.
+    One event is `{"keys": [..], "values": [..], "model": ".."}`, where a key that is repeated is one jagged feature,
+    or `{"name": value, ..}`, or a list of values. Many are `{"columns": {"name": [..], ..}}`, `{"name": [..], ..}`,
+    or a list of lists.
 
     Raises:
-        InputError: the file cannot be read, is neither form, or has not one value for each key.
+        InputError: the file cannot be read, is no such form, or has not one value for each key.
     """
-    content = _read_object(path)
+    content = _read_json(path)
+    if isinstance(content, list):
+        return EventsFile("", content)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object or a list, got {type(content).__name__}")
+    if isinstance(content.get("columns"), dict) and content.keys() <= {"columns", "model"}:
+        return EventsFile(content.get("model") or "", content["columns"])
     if "values" not in content:
-        return Event("", content)
+        return EventsFile("", content)
     unknown = content.keys() - {"keys", "values", "model"}
     keys, values, model = content.get("keys") or [], content["values"], content.get("model") or ""
     if unknown or not (isinstance(keys, list) and isinstance(values, list) and isinstance(model, str)):
         raise InputError(f'{path} must be {{"keys": [..], "values": [..], "model": ".."}}')
     if not keys:
-        return Event(model, values)
+        return EventsFile(model, values, True)
     if len(keys) != len(values):
         raise InputError(f"{path} has {len(keys)} keys and {len(values)} values")
-    return Event(model, _by_name(keys, values))
+    return EventsFile(model, _by_name(keys, values), True)
 
 
 def read_model_files(path: str) -> ModelFiles:
@@ -56,7 +64,9 @@ def read_model_files(path: str) -> ModelFiles:
     Raises:
         InputError: the file cannot be read, lacks the name or the model, or says more than this.
     """
-    content = _read_object(path)
+    content = _read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
     unknown = content.keys() - set(UPLOAD_KEYS)
     if unknown or not {"name", "model"} <= content.keys():
         raise InputError(f"{path} must hold name and model, and may hold params and labels; got {[*content]}")
@@ -74,15 +84,13 @@ def _by_name(keys: list[str], values: list[Any]) -> dict[str, Any]:
     return row
 
 
-def _read_object(path: str) -> dict[str, Any]:
+def _read_json(path: str) -> Any:
     try:
         if path == "-":
-            content = json.loads(sys.stdin.buffer.read())
-        else:
-            with open_file(Path(path)) as file:
-                content = json.loads(file.read())
+            return json.loads(sys.stdin.buffer.read())
+        with open_file(Path(path)) as file:
+            return json.loads(file.read())
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
-    return content
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +17,124 @@ Value = float | Sequence[float] | NDArray[Any]
 Row = Mapping[str, Value] | Sequence[Value] | NDArray[Any]
 """One event: a number for each flat feature and the numbers of all objects for each jagged one, by
 feature name or in the model's order. NaN and None stand for a missing value."""
+
+BLOCK_BYTES = 1 << 20
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of a server.
+
+    Attributes:
+        path: below the base of the server, which is not known here.
+        archive: a file whose content is the body.
+        files: parts of a form, each a name and an open file or bytes; `fields` are its other parts.
+        repeatable: sending it twice does the same as once.
+        slow: the server works on it for longer than on others.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    content_type: str = ""
+    accept: str = ""
+    archive: IO[bytes] | None = None
+    files: Mapping[str, tuple[str, IO[bytes] | bytes]] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    slow: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """Returns what httpx takes besides the method and the URL; called anew for each attempt."""
+        headers = {"Content-Type": self.content_type, "Accept": self.accept}
+        options: dict[str, Any] = {
+            "params": self.query,
+            "headers": {name: value for name, value in headers.items() if value},
+            "content": self.content if self.archive is None else _blocks(self.archive),
+            "files": self.files,
+            "data": self.fields,
+        }
+        return {name: value for name, value in options.items() if value}
+
+
+async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    file.seek(0)
+    while block := file.read(BLOCK_BYTES):
+        yield block
+
+
+def bundle_request(archive: IO[bytes]) -> Request:
+    """Publishes a bundle."""
+    return Request("POST", "/upload", archive=archive, content_type="application/gzip", repeatable=False, slow=True)
+
+
+def upload_request(name: str, files: Mapping[str, tuple[str, IO[bytes] | bytes]]) -> Request:
+    """Publishes the parts `model`, and perhaps `params` and `labels`."""
+    return Request("POST", "/upload", files=files, fields={"name": name}, repeatable=False, slow=True)
+
+
+def delete_request(model: str) -> Request:
+    """Deletes a model."""
+    return Request("DELETE", model_path("delete", model), repeatable=False)
+
+
+def version_request(model: str) -> Request:
+    """Asks which version a reference means, and for all that is known about it.
+
+    Raises:
+        InputError: `model` is not `name`, `name:3` or `name@alias`.
+    """
+    name, number, alias = split_reference(model)
+    path = f"{model_path('models', name)}/" + (f"versions/{number}" if number else f"aliases/{quote(alias, safe='')}")
+    return Request("GET", path)
+
+
+def promote_request(name: str, version: int, alias: str) -> Request:
+    """Lets an alias point at a version."""
+    if not alias:
+        raise InputError("the alias is empty")
+    path = f"{model_path('models', name)}/aliases/{quote(alias, safe='')}"
+    body = json.dumps({"version": version}).encode()
+    return Request("PUT", path, content=body, content_type="application/json")
+
+
+def image_request(model: str, name: str, image: bytes) -> Request:
+    """Asks about one PNG or JPEG."""
+    return Request("POST", "/image", files={"image": (name, image)}, fields={"model": model})
+
+
+def batch_request(model: str, events: NDArray[np.float32], outputs: Sequence[str]) -> Request:
+    """Asks about events as raw numbers, (events, values) in the model's order; ProtoBuffer names the outputs."""
+    query = {"model": model, "shape": f"{events.shape[0]},{events.shape[1]}"}
+    if outputs:
+        query["outputs"] = ",".join(outputs)
+    return Request(
+        "POST",
+        "/predict/batch",
+        query,
+        content=events.astype("<f4", copy=False).tobytes(),
+        content_type="application/octet-stream",
+        accept="application/x-protobuf",
+    )
+
+
+def split_reference(model: str) -> tuple[str, int, str]:
+    """Returns name, version and alias of `name`, `name:3` or `name@alias`; either version or alias is set.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    name, colon, number = model.partition(":")
+    if colon:
+        if not (name and number.isascii() and number.isdigit() and len(number) < 10 and int(number)):
+            raise InputError(f"{model!r} names no version: expected NAME:3")
+        return name, int(number), ""
+    name, at, alias = model.partition("@")
+    if not name or (at and not alias):
+        raise InputError(f"{model!r} names no model: expected NAME, NAME:3 or NAME@ALIAS")
+    return name, 0, alias or LATEST
 
 
 def bearer_headers(token: str | None) -> dict[str, str]:

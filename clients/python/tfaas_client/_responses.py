@@ -1,5 +1,6 @@
 """What comes back: pure functions from a response to values or errors."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, TypeVar
@@ -9,6 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from ._description import Description
 from ._exceptions import (
     ClientError,
     MalformedResponseError,
@@ -16,7 +18,7 @@ from ._exceptions import (
     ResponseError,
     ServerError,
 )
-from .tfaas_pb2 import Predictions
+from .tfaas_pb2 import Outputs, Predictions
 
 Answer = TypeVar("Answer")
 Container = TypeVar("Container", dict[str, Any], list[Any])
@@ -112,6 +114,39 @@ def proto_prediction(response: httpx.Response) -> Prediction:
     return _decoded(response, "a tfaaspb.Predictions message", decode)
 
 
+def description(response: httpx.Response) -> Description:
+    """Returns what the answer says about a version of a model."""
+    return _decoded(response, "the description of a model version", lambda: Description.parse(json_object(response)))
+
+
+def image_prediction(response: httpx.Response) -> Prediction:
+    """Returns what `POST /image` answers: the best labels, or all outputs of a model without labels."""
+
+    def decode() -> Prediction:
+        answer = response.json()
+        if isinstance(answer, list):
+            return Prediction(("",) * len(answer), np.array(answer, dtype=np.float32).ravel())
+        best = [_checked(dict, item) for item in _checked(list, _checked(dict, answer)["labels"])]
+        probabilities = np.array([item["probability"] for item in best], dtype=np.float32)
+        return Prediction(tuple(str(item["label"]) for item in best), probabilities)
+
+    return _decoded(response, "labels with probabilities, or a JSON array of numbers", decode)
+
+
+def batch_outputs(response: httpx.Response, events: int) -> dict[str, NDArray[np.float32]]:
+    """Returns the outputs of a batch by name, each of shape (events, width)."""
+
+    def decode() -> dict[str, NDArray[np.float32]]:
+        outputs = Outputs.FromString(response.content).output
+        if not outputs:
+            raise ValueError("no output")
+        return {
+            output.name: np.array(output.value, dtype=np.float32).reshape(events, output.width) for output in outputs
+        }
+
+    return _decoded(response, f"a tfaaspb.Outputs message for {events} events", decode)
+
+
 def _decoded(response: httpx.Response, expected: str, decode: Callable[[], Answer]) -> Answer:
     try:
         return decode()
@@ -137,6 +172,7 @@ def _error_message(response: httpx.Response) -> str:
 
 def _retry_after(response: httpx.Response) -> float | None:
     try:
-        return float(response.headers["retry-after"])
+        seconds = float(response.headers["retry-after"])
     except (KeyError, ValueError):
         return None
+    return seconds if math.isfinite(seconds) else None

@@ -4,6 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ._writers import number_columns
+
 MODEL_COLUMNS = ("name", "version", "framework", "runtime", "model", "timestamp", "description")
 
 
@@ -25,6 +30,14 @@ def prediction_table(labels: Sequence[str], probabilities: Iterable[float]) -> s
     return _table(
         [label or str(index), f"{probability:.9g}"]
         for index, (label, probability) in enumerate(zip(labels, probabilities, strict=True))
+    )
+
+
+def score_table(scores: Mapping[str, NDArray[np.float32]]) -> str:
+    """Returns a line for each event, with a column for each number of each output."""
+    columns = number_columns(scores)
+    return _table(
+        [[*columns], *([f"{number:.9g}" for number in event] for event in zip(*columns.values(), strict=True))]
     )
 
 
