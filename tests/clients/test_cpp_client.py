@@ -75,6 +75,14 @@ def test_the_program_names_an_unreachable_server(tfaas_cpp: Run, one_line: OneLi
     assert closed_url in one_line(refused.stderr)
 
 
+def test_its_own_tests_pass(cpp_program: Path) -> None:
+    _ctest(cpp_program.parent)
+
+
+def test_its_own_tests_pass_under_sanitizers(test_programs: Path) -> None:
+    _ctest(test_programs.parent / "client")
+
+
 def test_threads_share_a_client_and_get_right_answers(run: Run, test_programs: Path, server: Any, model: str) -> None:
     finished = run(test_programs / "many_threads", server.url, model)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "400\n", "")
@@ -105,3 +113,9 @@ def test_a_program_for_the_original_client_works(
     assert float(signal.split()[1]) == pytest.approx(expected(41.5, 80.2, 35.1)[0], abs=1e-5)
     assert (outputs, refused) == ("2", "0")
     assert "no_such_model" in one_line(finished.stderr)
+
+
+def _ctest(build: Path) -> None:
+    command = ["ctest", "--test-dir", build, "--output-on-failure", "--no-tests=error"]
+    finished = subprocess.run(command, text=True, capture_output=True, timeout=600, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -123,24 +123,23 @@ std::string take_arguments(const std::vector<std::string>& arguments, Request& r
     return request.help || !request.model.empty() ? std::string() : "--model is missing, see tfaas-cpp --help";
 }
 
-std::string as_json(const tfaaspb::Predictions& predictions) {
+std::string as_json(const tfaas::Predictions& predictions) {
     std::ostringstream text;
     text << std::setprecision(std::numeric_limits<float>::max_digits10) << '[';
-    for (int i = 0; i < predictions.prediction_size(); ++i) {
-        const float probability = predictions.prediction(i).probability();
+    for (std::size_t i = 0; i < predictions.outputs; ++i) {
         text << (i ? ", " : "");
-        std::isfinite(probability) ? text << probability : text << "null";
+        std::isfinite(predictions.values[i]) ? text << predictions.values[i] : text << "null";
     }
     text << "]\n";
     return text.str();
 }
 
-std::string as_lines(const tfaaspb::Predictions& predictions) {
+std::string as_lines(const tfaas::Predictions& predictions) {
     std::ostringstream text;
     text << std::setprecision(std::numeric_limits<float>::max_digits10);
-    for (int i = 0; i < predictions.prediction_size(); ++i) {
-        const auto& output = predictions.prediction(i);
-        text << (output.label().empty() ? std::to_string(i) : output.label()) << ' ' << output.probability() << '\n';
+    for (std::size_t i = 0; i < predictions.outputs; ++i) {
+        const bool labelled = i < predictions.labels.size() && !predictions.labels[i].empty();
+        text << (labelled ? predictions.labels[i] : std::to_string(i)) << ' ' << predictions.values[i] << '\n';
     }
     return text.str();
 }
