@@ -10,7 +10,7 @@ namespace tfaas {
 namespace {
 
 constexpr std::size_t most_chunk_events = 10'000;
-constexpr std::size_t chunk_bytes = 1U << 20U;
+constexpr std::size_t chunk_bytes = 4U << 20U;
 constexpr auto raw = "application/octet-stream";
 
 std::size_t chunk_size(std::size_t width) {

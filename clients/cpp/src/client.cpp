@@ -11,7 +11,7 @@ Error moved_from() { return Error{"the client has been moved from"}; }
 
 }  // namespace
 
-Client::Client(const std::string& urls, Options options) : core_(std::make_shared<Core>(urls, std::move(options))) {}
+Client::Client(const std::string& urls, const Options& options) : core_(std::make_shared<Core>(urls, options)) {}
 
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;

@@ -149,7 +149,7 @@ Result<std::size_t> Layout::count(const std::vector<Column>& columns) const {
     std::size_t events = 0;
     for (std::size_t i = 0; i < columns.size(); ++i) {
         const auto feature = features_.empty() ? Feature{std::to_string(i)} : features_[i];
-        const auto counted = count(columns[i], feature);
+        auto counted = count_column(columns[i], feature);
         if (!counted) {
             return counted;
         }
@@ -163,7 +163,7 @@ Result<std::size_t> Layout::count(const std::vector<Column>& columns) const {
     return events;
 }
 
-Result<std::size_t> Layout::count(const Column& column, const Feature& feature) const {
+Result<std::size_t> Layout::count_column(const Column& column, const Feature& feature) {
     if (!feature.jagged) {
         return column.offsets.empty()
                    ? Result<std::size_t>(column.values.size())

@@ -41,7 +41,7 @@ public:
 private:
     [[nodiscard]] std::string mismatch(const std::vector<std::string>& branches) const;
     [[nodiscard]] std::string expected() const;
-    [[nodiscard]] Result<std::size_t> count(const Column& column, const Feature& feature) const;
+    static Result<std::size_t> count_column(const Column& column, const Feature& feature);
 
     std::string name_;
     std::vector<Feature> features_;     // in the order of the branches

@@ -1,5 +1,6 @@
 #include "transport.h"
 
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): the C++ one has no signal masks
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -15,6 +16,9 @@ constexpr long most_redirects = 5;
 constexpr std::chrono::milliseconds connect_timeout{5000};
 // What a batch is answered with is far smaller; a server that never stops sending must not fill the memory.
 constexpr std::size_t most_answer_bytes = 256U << 20U;
+// Batches travel in larger pieces than libcurl's own, 64 and 16 kB.
+constexpr std::size_t large_body = 64U << 10U;
+constexpr long large_buffer = 512L << 10U;
 
 void initialise_curl_once() {
     static std::once_flag once;
@@ -65,6 +69,37 @@ bool is_loss(CURLcode outcome) {
     }
 }
 
+/// Keeps SIGPIPE from this thread as long as it lives: some versions of libcurl raise it where TLS is cut off.
+class SigpipeBlocked {
+public:
+    SigpipeBlocked() noexcept {
+        sigemptyset(&signals_);
+        sigaddset(&signals_, SIGPIPE);
+        sigset_t pending;
+        sigpending(&pending);
+        was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+        pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+    }
+
+    ~SigpipeBlocked() {
+        sigset_t pending;
+        sigpending(&pending);
+        if (!was_pending_ && sigismember(&pending, SIGPIPE) == 1) {
+            const timespec at_once{};
+            sigtimedwait(&signals_, nullptr, &at_once);
+        }
+        pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+
+    SigpipeBlocked(const SigpipeBlocked&) = delete;
+    SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
+
+private:
+    sigset_t signals_{};
+    sigset_t before_{};
+    bool was_pending_ = false;
+};
+
 struct FreeHeaders {
     void operator()(curl_slist* headers) const noexcept { curl_slist_free_all(headers); }
 };
@@ -82,20 +117,31 @@ Headers make_headers(const Request& request) {
     return headers;
 }
 
+CURLcode perform(CURL* handle) {
+    const SigpipeBlocked blocked;
+    return curl_easy_perform(handle);
+}
+
 void read_information(CURL* handle, Answer& answer) {
     curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer.status);
     const char* content_type = nullptr;
     if (curl_easy_getinfo(handle, CURLINFO_CONTENT_TYPE, &content_type) == CURLE_OK && content_type != nullptr) {
         answer.content_type = content_type;
     }
+#if LIBCURL_VERSION_NUM >= 0x074200  // 7.66; older ones don't tell
     curl_off_t seconds = 0;
     curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &seconds);
     answer.retry_after = std::chrono::seconds(seconds);
+#endif
 }
 
 }  // namespace
 
-Transport::Transport(Options options) : options_(std::move(options)) { initialise_curl_once(); }
+Transport::Transport(Options options)
+    : options_(std::move(options)),
+      authorities_(is_folder(options_.authorities) ? CURLOPT_CAPATH : CURLOPT_CAINFO) {
+    initialise_curl_once();
+}
 
 Attempt Transport::send(const std::string& url, const Request& request, std::chrono::milliseconds timeout) {
     // The handle refers to these three, so it goes first: it is declared last.
@@ -115,9 +161,13 @@ Attempt Transport::send(const std::string& url, const Request& request, std::chr
         curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
         curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDS, request.body.data());
     }
+    if (request.body.size() > large_body) {
+        curl_easy_setopt(handle.get(), CURLOPT_UPLOAD_BUFFERSIZE, large_buffer);
+        curl_easy_setopt(handle.get(), CURLOPT_BUFFERSIZE, large_buffer);
+    }
     curl_easy_setopt(handle.get(), CURLOPT_WRITEFUNCTION, append_body);
     curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, &attempt.answer.body);
-    const auto outcome = curl_easy_perform(handle.get());
+    const auto outcome = perform(handle.get());
     if (outcome == CURLE_OK) {
         read_information(handle.get(), attempt.answer);
     } else {
@@ -144,7 +194,7 @@ void Transport::set_options(CURL* handle, std::chrono::milliseconds timeout) {
     curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, options_.verify ? 2L : 0L);
     set_text(handle, CURLOPT_SSLCERT, options_.certificate);
     set_text(handle, CURLOPT_SSLKEY, options_.key.empty() ? options_.certificate : options_.key);
-    set_text(handle, is_folder(options_.authorities) ? CURLOPT_CAPATH : CURLOPT_CAINFO, options_.authorities);
+    set_text(handle, authorities_, options_.authorities);
     if (!options_.token.empty()) {
         curl_easy_setopt(handle, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BEARER));
         curl_easy_setopt(handle, CURLOPT_XOAUTH2_BEARER, options_.token.c_str());

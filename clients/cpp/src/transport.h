@@ -61,7 +61,8 @@ private:
     void give_back(Handle handle);
     void set_options(CURL* handle, std::chrono::milliseconds timeout);
 
-    Options options_;
+    const Options options_;
+    const CURLoption authorities_;  // a folder or a file
     std::atomic<bool> closed_{false};
     std::mutex mutex_;
     std::vector<Handle> idle_;

@@ -20,7 +20,7 @@ class Client {
 public:
     /// `urls` is the base of the server, such as `http://localhost:8083`, or those of several servers of one registry,
     /// separated by commas: the next one is asked where one is lost.
-    explicit Client(const std::string& urls, Options options = {});
+    explicit Client(const std::string& urls, const Options& options = {});
     ~Client();
     Client(Client&&) noexcept;
     Client& operator=(Client&&) noexcept;
