@@ -11,7 +11,7 @@ int main() {
         std::cerr << predictions.error().message << '\n';
         return 1;
     }
-    for (const auto& output : predictions.value().prediction()) {
-        std::cout << output.label() << ' ' << output.probability() << '\n';
+    for (const float output : predictions.value().values) {
+        std::cout << output << '\n';
     }
 }

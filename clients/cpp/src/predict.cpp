@@ -1,30 +1,48 @@
 #include "tfaas/predict.h"
 
 #include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <utility>
 
-#include "messages.h"
-#include "transport.h"
+#include "sender.h"
+#include "tfaas/options.h"
 
 namespace {
 
-tfaas::Result<tfaaspb::Predictions> post(const std::string& url, const std::string& body) {
-    static tfaas::Transport transport;
-    const auto answer = transport.post(url, body, tfaas::options_from_environment());
-    if (!answer) {
-        return answer.error();
+/// The sender for an endpoint, made when it is first asked and kept: the caller has nowhere to keep it.
+tfaas::Sender& sender(const std::string& url) {
+    static std::mutex mutex;
+    static std::map<std::string, std::unique_ptr<tfaas::Sender>> senders;
+    const std::lock_guard lock(mutex);
+    auto& sender = senders[url];
+    if (!sender) {
+        sender = std::make_unique<tfaas::Sender>(url, tfaas::options_from_environment());
     }
-    return tfaas::decode_predictions(url, answer.value());
+    return *sender;
 }
 
 /// Written at once, so that the lines of several threads do not mix.
 void report(const std::string& message) { std::cerr << "tfaas: " + message + "\n"; }
 
-/// What `ask` returns, or an empty answer after a line on standard error.
-template <typename Ask>
-tfaaspb::Predictions or_report(Ask ask) {
+tfaas::Result<tfaaspb::Predictions> post(const std::string& url, const std::string& body) {
+    const auto answer = sender(url).ask({"", "application/x-protobuf", body});
+    if (!answer) {
+        return answer.error();
+    }
+    tfaaspb::Predictions predictions;
+    if (!predictions.ParseFromString(answer.value().body)) {
+        return tfaas::Error{url + " did not answer with predictions", answer.value().status};
+    }
+    return predictions;
+}
+
+}  // namespace
+
+tfaaspb::Predictions tfaasRequest(const std::string& url, const std::string& input) {
     try {
-        auto predictions = ask();
+        auto predictions = post(url, input);
         if (predictions) {
             return std::move(predictions).value();
         }
@@ -35,20 +53,25 @@ tfaaspb::Predictions or_report(Ask ask) {
     return {};
 }
 
-}  // namespace
-
-tfaaspb::Predictions tfaasRequest(const std::string& url, const std::string& input) {
-    return or_report([&] { return post(url, input); });
-}
-
 tfaaspb::Predictions predict(
     const std::string& url, const std::string& model, const std::vector<std::string>& attrs,
     const std::vector<float>& values) {
-    return or_report([&]() -> tfaas::Result<tfaaspb::Predictions> {
-        const auto row = tfaas::encode_row(model, attrs, values);
-        if (!row) {
-            return row.error();
-        }
-        return post(url, row.value());
-    });
+    if (attrs.size() != values.size() && !attrs.empty()) {
+        report(
+            "expected a value for each key, got " + std::to_string(attrs.size()) + " keys and " +
+            std::to_string(values.size()) + " values");
+        return {};
+    }
+    tfaaspb::Row row;
+    row.set_model(model);
+    for (const auto& key : attrs) {
+        row.add_key(key);
+    }
+    row.mutable_value()->Add(values.begin(), values.end());
+    std::string body;
+    if (!row.SerializeToString(&body)) {
+        report("the event is too large to be sent");
+        return {};
+    }
+    return tfaasRequest(url, body);
 }

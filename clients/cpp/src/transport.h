@@ -3,27 +3,53 @@
 
 #include <curl/curl.h>
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "tfaas/client.h"
-#include "tfaas/result.h"
+#include "tfaas/options.h"
 
 namespace tfaas {
 
-struct Answer {
-    long status = 0;
-    std::string body;
+/// A GET where there is no content type, else a POST.
+struct Request {
+    std::string path;
+    std::string content_type;
+    std::string_view body;
 };
 
-/// Posts bytes over connections that it keeps open; threads may share one.
+struct Answer {
+    /// Where it came from.
+    std::string url;
+    long status = 0;
+    std::string content_type;
+    std::string body;
+    /// What the server asks for before the next attempt.
+    std::chrono::seconds retry_after{0};
+};
+
+/// What became of one attempt.
+struct Attempt {
+    Answer answer;
+    /// Why there is no answer; empty when there is one.
+    std::string failure;
+    /// Whether the connection or the patience was lost, which another attempt may mend.
+    bool lost = false;
+};
+
+/// Sends single requests over connections that it keeps open; threads may share one.
 class Transport {
 public:
-    Transport();
+    explicit Transport(Options options);
 
-    Result<Answer> post(const std::string& url, const std::string& body, const Options& options);
+    Attempt send(const std::string& url, const Request& request, std::chrono::milliseconds timeout);
+
+    /// Ends what is on its way, within a second or so.
+    void close() noexcept { closed_ = true; }
 
 private:
     struct Cleanup {
@@ -33,7 +59,11 @@ private:
 
     Handle take();
     void give_back(Handle handle);
+    void set_options(CURL* handle, std::chrono::milliseconds timeout);
 
+    const Options options_;
+    const CURLoption authorities_;  // a folder or a file
+    std::atomic<bool> closed_{false};
     std::mutex mutex_;
     std::vector<Handle> idle_;
 };

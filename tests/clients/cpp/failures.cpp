@@ -9,9 +9,9 @@
 
 namespace {
 
-void show(const tfaas::Result<tfaaspb::Predictions>& result) {
+void show(const tfaas::Result<tfaas::Predictions>& result) {
     std::cout << result.error().status << ' ' << result.error().message << ' '
-              << result.value().prediction_size() << '\n';
+              << result.value().outputs << '\n';
 }
 
 }  // namespace

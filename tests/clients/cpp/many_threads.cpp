@@ -32,11 +32,11 @@ bool is_right(const tfaas::Client& client, const std::string& model, int number)
         values.push_back(std::numeric_limits<float>::quiet_NaN());
     }
     const auto predictions = client.predict(model, keys, values);
-    if (!predictions || predictions.value().prediction_size() != 2) {
+    if (!predictions || predictions.value().outputs != 2) {
         std::cerr << predictions.error().message + "\n";
         return false;
     }
-    return std::abs(predictions.value().prediction(0).probability() - 1 / (1 + std::exp(-score))) < tolerance;
+    return std::abs(predictions.value()(0, 0) - 1 / (1 + std::exp(-score))) < tolerance;
 }
 
 }  // namespace

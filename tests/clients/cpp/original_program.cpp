@@ -1,4 +1,5 @@
-/// A program in the manner of those written for the original client: free functions, endpoint URL, no set-up.
+/// A program in the manner of those written for the original client: free functions, endpoint URL, no set-up, and an open
+/// namespace std.
 ///
 /// Arguments: the endpoint, a model with the features met and jet_pt.
 
@@ -6,23 +7,23 @@
 #include <thread>
 #include <vector>
 
-#include "tfaas/predict.h"
+#include "tfaas/TFClient.h"
 
 int main(int, char** argv) {
     const char* url = argv[1];
     auto model = argv[2];
-    std::vector<std::string> attrs{"met", "jet_pt", "jet_pt"};
-    std::vector<float> values{41.5F, 80.2F, 35.1F};
+    vector<string> attrs{"met", "jet_pt", "jet_pt"};
+    vector<float> values{41.5F, 80.2F, 35.1F};
 
     auto res = predict(url, model, attrs, values);
     for (int i = 0; i < res.prediction_size(); i++) {
         const tfaaspb::Class& p = res.prediction(i);
-        std::cout << p.label() << " " << p.probability() << std::endl;
+        cout << p.label() << " " << p.probability() << endl;
     }
 
-    std::vector<std::thread> threads;
+    vector<thread> threads;
     for (int i = 0; i < 16; ++i) {
-        threads.push_back(std::thread(&predict, url, model, attrs, values));
+        threads.push_back(thread(&predict, url, model, attrs, values));
     }
     for (auto& thread : threads) {
         thread.join();
@@ -34,8 +35,8 @@ int main(int, char** argv) {
         row.add_key(attrs[i]);
         row.add_value(values[i]);
     }
-    std::string input;
+    string input;
     row.SerializeToString(&input);
-    std::cout << tfaasRequest(url, input).prediction_size() << std::endl;
-    std::cout << predict(url, "no_such_model", attrs, values).prediction_size() << std::endl;
+    cout << tfaasRequest(url, input).prediction_size() << endl;
+    cout << predict(url, "no_such_model", attrs, values).prediction_size() << endl;
 }

@@ -1,55 +1,46 @@
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "tfaas.pb.h"
+#include "tfaas/model.h"
+#include "tfaas/options.h"
+#include "tfaas/predictions.h"
 #include "tfaas/result.h"
 
 namespace tfaas {
 
-struct Options {
-    /// Time for the whole of one request.
-    std::chrono::milliseconds timeout = std::chrono::seconds(30);
-    /// Bearer token; empty to present none.
-    std::string token;
-    /// False trusts any server.
-    bool verify = true;
-    /// Client certificate and its key in PEM; an empty key is looked for in the certificate's file.
-    std::string certificate;
-    std::string key;
-    /// Trusted authorities, a file or a folder; empty for those of the system.
-    std::string authorities;
-};
+class Core;
 
-/// Options with what the environment says: bearer token TFAAS_TOKEN, grid certificate X509_USER_PROXY, and trusted
-/// authorities X509_CERT_DIR.
-[[nodiscard]] Options options_from_environment();
-
-/// Asks one inference server for predictions, over connections that it keeps open.
+/// Asks inference servers for predictions, over connections that it keeps open.
 ///
 /// Threads may share one client. Failures are returned, never thrown.
 class Client {
 public:
-    /// `url` is the base of the server, such as `http://localhost:8083`.
-    explicit Client(std::string url, Options options = {});
+    /// `urls` is the base of the server, such as `http://localhost:8083`, or those of several servers of one registry,
+    /// separated by commas: the next one is asked where one is lost.
+    explicit Client(const std::string& urls, const Options& options = {});
     ~Client();
     Client(Client&&) noexcept;
     Client& operator=(Client&&) noexcept;
 
-    /// The outputs of a model for one event.
+    /// Fetches what a model expects and binds the names of branches to it.
     ///
-    /// `model` is `name`, `name:version` or `name@alias`. `values[i]` belongs to the feature `keys[i]`; a jagged
-    /// feature repeats its key for each of its objects, and is named once with NaN when it has none. Without
-    /// keys the values are in the model's order.
-    Result<tfaaspb::Predictions> predict(
+    /// `reference` is `name`, `name:version` or `name@alias`. `branches` are all features of the model in the caller's
+    /// order, or empty for the model's; an unknown, missing or repeated one is an error that lists what is expected.
+    [[nodiscard]] Result<Model> model(
+        const std::string& reference, const std::vector<std::string>& branches = {}) const;
+
+    /// The outputs of a model for one event, without binding it first.
+    ///
+    /// `values[i]` belongs to the feature `keys[i]`; a jagged feature repeats its key for each of its objects, and is
+    /// named once with NaN when it has none. Without keys the values are in the model's order.
+    [[nodiscard]] Result<Predictions> predict(
         const std::string& model, const std::vector<std::string>& keys, const std::vector<float>& values) const;
 
 private:
-    class Connection;
-    std::unique_ptr<Connection> connection_;
+    std::shared_ptr<Core> core_;
 };
 
 }  // namespace tfaas

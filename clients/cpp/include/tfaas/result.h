@@ -24,11 +24,11 @@ public:
     explicit operator bool() const noexcept { return !error_; }
 
     /// The value; an empty one after a failure.
-    const Value& value() const& noexcept { return value_; }
-    Value&& value() && noexcept { return std::move(value_); }
+    [[nodiscard]] const Value& value() const& noexcept { return value_; }
+    [[nodiscard]] Value&& value() && noexcept { return std::move(value_); }
 
     /// The failure; an empty message after a success.
-    const Error& error() const noexcept {
+    [[nodiscard]] const Error& error() const noexcept {
         static const Error none;
         return error_ ? *error_ : none;
     }

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+
+namespace tfaas {
+
+struct Options {
+    /// Time for the whole of one request, all its attempts and the pauses between them included.
+    std::chrono::milliseconds timeout = std::chrono::seconds(30);
+    /// How often all addresses are asked again after 502, 503, 504 or the loss of a connection. The pauses between grow
+    /// from 0.1 s to 5 s, are shortened at random by up to a half, and heed the server's Retry-After.
+    int retries = 4;
+    /// Requests of one client that batches and `predictAsync` have in flight at a time.
+    std::size_t connections = 4;
+    /// Bearer token; empty to present none.
+    std::string token;
+    /// False trusts any server.
+    bool verify = true;
+    /// Client certificate, such as an X.509 proxy, and its key in PEM; an empty key is looked for in the certificate's
+    /// file.
+    std::string certificate;
+    std::string key;
+    /// Trusted authorities, a file or a folder; empty for those of the system.
+    std::string authorities;
+};
+
+/// Options with what the environment says: bearer token TFAAS_TOKEN, grid certificate X509_USER_PROXY, and trusted
+/// authorities X509_CERT_DIR.
+[[nodiscard]] Options options_from_environment();
+
+}  // namespace tfaas

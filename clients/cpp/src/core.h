@@ -1,0 +1,26 @@
+/// What a client and its models share, and what goes on until the last of them is gone.
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "sender.h"
+#include "tfaas/options.h"
+#include "workers.h"
+
+namespace tfaas {
+
+class Core {
+public:
+    Core(const std::string& urls, const Options& options)
+        : sender(urls, options), connections(std::max<std::size_t>(1, options.connections)), workers(connections) {}
+    ~Core() { sender.close(); }
+    Core(const Core&) = delete;
+    Core& operator=(const Core&) = delete;
+
+    Sender sender;
+    const std::size_t connections;
+    Workers workers;  // uses what is above, so it goes first
+};
+
+}  // namespace tfaas
