@@ -1,6 +1,8 @@
-"""First pass over the data: smallest and largest value and most objects of each branch."""
+"""First pass over the data: range, moments, quantiles and numbers of objects of each branch."""
 
+import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,10 +16,13 @@ from mlaas.errors import SpecsError, listing
 from mlaas.features import Feature
 from mlaas.readers import basename
 from mlaas.readers.arrays import flat_values, jagged_values
-from mlaas.readers.base import Branch, Events, Kind, Reader
+from mlaas.readers.base import Branch, Kind, Reader
+from mlaas.sample import Column, EventSample, event_priorities
 from mlaas.selection import Selected, Selection
 
-FORMAT = 1
+FORMAT = 2
+# Of the quantiles.
+LEVELS = ("0.001", "0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99", "0.999")
 # Bytes of uncompressed branches that are read at a time.
 BLOCK_BYTES = 16 << 20
 
@@ -32,46 +37,96 @@ class BranchSpecs:
     Attributes:
         dtype: numpy name of the numbers in the file.
         minimum: Smallest value that is finite in float32; None where there is none. maximum: largest.
+        mean: Of the finite values; None where there is none. variance: their mean squared deviation from it.
+        quantiles: Level → value, of the finite values of the sampled events; see :class:`Specs`.
         dimension: Most objects in an event; 1 for flat.
+        multiplicity: Events with 0, 1, 2, … objects; empty for flat.
         values: Numbers seen, those that are not finite included.
         not_finite: How many are NaN, infinite, or too large for float32.
+        missing: How many of those are NaN.
     """
 
     kind: Kind
     dtype: str
     minimum: float | None = None
     maximum: float | None = None
+    mean: float | None = None
+    variance: float | None = None
+    quantiles: dict[str, float] = field(default_factory=dict)
     dimension: int = 0
+    multiplicity: list[int] = field(default_factory=list)
     values: int = 0
     not_finite: int = 0
+    missing: int = 0
 
-    def add(self, array: Any, kept: NDArray[np.bool_]) -> None:
-        """Take in the events of ``array`` that are ``kept``, bool (n,)."""
-        if self.kind == "flat":
-            dimension, numbers = 1, flat_values(array)
-            numbers = numbers if kept.all() else numbers[kept]
-        else:
-            offsets, content = jagged_values(array)
-            counts = np.diff(offsets)
-            dimension = int(counts[kept].max(initial=0))
-            numbers = content[offsets[0] : offsets[-1]]
-            numbers = numbers if kept.all() else numbers[np.repeat(kept, counts)]
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the finite values."""
+        return None if self.variance is None else math.sqrt(self.variance)
+
+    def add(self, column: Column) -> None:
+        """Take in some events."""
+        numbers = column.numbers
         finite = _finite(numbers)
-        seen = BranchSpecs(self.kind, self.dtype, dimension=dimension, values=len(numbers))
+        seen = BranchSpecs(self.kind, self.dtype, dimension=1, values=len(numbers))
+        if column.counts is not None:
+            seen.multiplicity = np.bincount(column.counts).tolist()
+            seen.dimension = max(0, len(seen.multiplicity) - 1)
         seen.not_finite = len(numbers) - len(finite)
+        if seen.not_finite:
+            seen.missing = int(np.count_nonzero(np.isnan(numbers)))
         if len(finite):
             seen.minimum, seen.maximum = float(finite.min()), float(finite.max())
+            wide = finite.astype(np.float64)
+            seen.mean = float(np.mean(wide))
+            wide -= seen.mean
+            seen.variance = float(np.mean(np.square(wide, out=wide)))
         self.merge(seen)
 
     def merge(self, other: "BranchSpecs") -> None:
-        """Take in what was seen of the same branch elsewhere."""
+        """Take in what was seen of the same branch elsewhere, but for the quantiles."""
+        self._merge_moments(other)
         lows = [low for low in (self.minimum, other.minimum) if low is not None]
         highs = [high for high in (self.maximum, other.maximum) if high is not None]
         self.minimum = min(lows, default=None)
         self.maximum = max(highs, default=None)
         self.dimension = max(self.dimension, other.dimension)
+        pairs = itertools.zip_longest(self.multiplicity, other.multiplicity, fillvalue=0)
+        self.multiplicity = [mine + others for mine, others in pairs]
         self.values += other.values
         self.not_finite += other.not_finite
+        self.missing += other.missing
+
+    def _merge_moments(self, other: "BranchSpecs") -> None:
+        """Means and variances of two sets as those of both (Chan, Golub and LeVeque, 1979)."""
+        if other.mean is None or other.variance is None:
+            return
+        if self.mean is None or self.variance is None:
+            self.mean, self.variance = other.mean, other.variance
+            return
+        mine, others = self.values - self.not_finite, other.values - other.not_finite
+        share, distance = others / (mine + others), other.mean - self.mean
+        self.mean += distance * share
+        self.variance += (other.variance - self.variance + distance * distance * (1 - share)) * share
+
+    def dimension_for(self, fraction: float) -> int:
+        """The least dimension that holds all objects of at least ``fraction`` of the events, at least 1 if any."""
+        if self.kind == "flat" or fraction >= 1:
+            return self.dimension
+        below = np.cumsum(self.multiplicity)
+        return min(self.dimension, max(1, int(np.searchsorted(below, math.ceil(fraction * below[-1])))))
+
+    def truncated(self, dimension: int) -> tuple[int, int]:
+        """Events with more objects than ``dimension``, and how many objects these have more."""
+        above = self.multiplicity[dimension + 1 :]
+        return sum(above), sum(events * more for more, events in enumerate(above, 1))
+
+    def describe(self, column: Column) -> None:
+        """Set the quantiles to those of a sample of the events."""
+        finite = _finite(column.numbers)
+        if len(finite):
+            found = np.quantile(finite.astype(np.float64), [float(level) for level in LEVELS])
+            self.quantiles = dict(zip(LEVELS, found.tolist(), strict=True))
 
 
 @dataclass
@@ -81,23 +136,46 @@ class Specs:
     Attributes:
         branches: In the order of the features.
         entries: Events that were kept.
+        sampled: Events that the quantiles were computed from: all, or so many taken at random.
         identity: See :func:`specs_identity`.
     """
 
     branches: dict[str, BranchSpecs]
     identity: dict[str, Any]
     entries: int = 0
+    sampled: int = 0
+    _sample: EventSample = field(default_factory=EventSample, compare=False, repr=False)
 
     @classmethod
     def empty(cls, branches: Mapping[str, Branch], identity: dict[str, Any]) -> Self:
         """Specs of ``branches`` before any event."""
         return cls({name: BranchSpecs(one.kind, one.dtype) for name, one in branches.items()}, identity)
 
-    def add(self, events: Events, kept: NDArray[np.bool_]) -> None:
-        """Take in those ``events`` that are ``kept``, bool (n,)."""
+    def add(self, selected: Selected, priorities: NDArray[np.uint64]) -> None:
+        """Take in the events that are kept.
+
+        Args:
+            priorities: uint64 (n,) of all events; see :func:`mlaas.sample.event_priorities`.
+        """
+        kept = selected.kept
         self.entries += int(np.count_nonzero(kept))
+        columns = {name: _column(selected.events[name], one.kind, kept) for name, one in self.branches.items()}
+        for name, column in columns.items():
+            self.branches[name].add(column)
+        self._sample.add(priorities[kept], columns)
+
+    def merge(self, other: "Specs") -> None:
+        """Take in those of other events of the same branches."""
+        self.entries += other.entries
         for name, branch in self.branches.items():
-            branch.add(events[name], kept)
+            branch.merge(other.branches[name])
+        self._sample.merge(other._sample)
+
+    def finish(self) -> None:
+        """Compute the quantiles, when all events are in."""
+        self.sampled = min(self.entries, self._sample.size)
+        for name, column in self._sample.columns().items():
+            self.branches[name].describe(column)
 
     @property
     def dropped(self) -> dict[str, str]:
@@ -113,9 +191,13 @@ class Specs:
     @property
     def features(self) -> tuple[Feature, ...]:
         """All branches that are not dropped."""
+        return self.features_for(1.0)
+
+    def features_for(self, fraction: float) -> tuple[Feature, ...]:
+        """All branches that are not dropped, each with the dimension that holds ``fraction`` of the events."""
         dropped = self.dropped
         return tuple(
-            Feature(name, branch.kind, branch.dimension)
+            Feature(name, branch.kind, branch.dimension_for(fraction))
             for name, branch in self.branches.items()
             if name not in dropped
         )
@@ -143,7 +225,11 @@ class Specs:
         Raises:
             SpecsError: The file cannot be written.
         """
-        content = {"format": FORMAT, **asdict(self)}
+        branches = {name: asdict(branch) for name, branch in self.branches.items()}
+        content = {
+            "format": FORMAT, "identity": self.identity, "entries": self.entries, "sampled": self.sampled,
+            "branches": branches,
+        }  # fmt: skip
         unfinished = Path(f"{path}.{os.getpid()}.part")
         try:
             unfinished.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
@@ -164,7 +250,7 @@ class Specs:
             if content["format"] != FORMAT:
                 raise SpecsError(f"{path}: specs of format {content['format']}; expected {FORMAT}")
             branches = {name: BranchSpecs(**one) for name, one in content["branches"].items()}
-            return cls(branches, content["identity"], content["entries"])
+            return cls(branches, content["identity"], content["entries"], content["sampled"])
         except OSError as error:
             raise SpecsError(f"{path}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -225,9 +311,12 @@ def compute_specs(
     in_files = readers[0].branches
     needed = [*branches, *selection.required(in_files), *also]
     names = [name for name in dict.fromkeys(needed) if name in in_files]
-    Pass(readers, limits, names, selection, progress).run(
-        lambda _number, _start, selected: specs.add(selected.events, selected.kept), *visitors
-    )
+
+    def add(number: int, start: int, selected: Selected) -> None:
+        specs.add(selected, event_priorities(readers[number].identity, start, start + len(selected.kept)))
+
+    Pass(readers, limits, names, selection, progress).run(add, *visitors)
+    specs.finish()
     return specs
 
 
@@ -246,6 +335,18 @@ def specs_identity(
         "branches": [f"{branch.name} ({branch.kind})" for branch in branches.values()],
         "selection": selection.digest,
     }
+
+
+def _column(array: Any, kind: Kind, kept: NDArray[np.bool_]) -> Column:
+    """The events of ``array`` that are ``kept``, bool (n,)."""
+    every = bool(kept.all())
+    if kind == "flat":
+        numbers = flat_values(array)
+        return Column(None, numbers if every else numbers[kept])
+    offsets, content = jagged_values(array)
+    counts = np.diff(offsets)
+    numbers = content[offsets[0] : offsets[-1]]
+    return Column(counts, numbers) if every else Column(counts[kept], numbers[np.repeat(kept, counts)])
 
 
 def _finite(numbers: NDArray[Any]) -> NDArray[Any]:

@@ -74,6 +74,8 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
         model_function = load_model_function(options.model)
         width = len(dataset.columns)
         trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
+        if trainer.classifies:
+            dataset.require_every_class()
         check_exportable(trainer)
         epochs = train(
             trainer, dataset, params.epochs, params.batch_size, lambda result: tell(_epoch_line(result, params))

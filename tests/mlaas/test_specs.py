@@ -12,6 +12,7 @@ import uproot
 from mlaas.errors import SpecsError
 from mlaas.readers import Branch, open_reader
 from mlaas.selection import Selection
+from mlaas.sample import Column
 from mlaas.specs import BranchSpecs, Specs, compute_specs
 from tests.mlaas.samples import jagged, make_sample
 
@@ -91,13 +92,17 @@ def test_empty_branches_are_dropped_and_constant_ones_are_kept(tmp_path: Path) -
 def test_merging_equals_one_pass() -> None:
     rng = np.random.default_rng(1)
     counts = rng.integers(0, 5, 100)
-    array = ak.unflatten(rng.normal(size=counts.sum()), counts)
-    kept = rng.random(100) < 0.5
+    numbers = rng.normal(3, 1e-3, size=counts.sum())
+    numbers[4] = np.nan
+    cut = counts[:30].sum()
     whole, first, second = (BranchSpecs("jagged", "float64") for _ in range(3))
-    whole.add(array, kept)
-    first.add(array[:30], kept[:30])
-    second.add(array[30:], kept[30:])
+    whole.add(Column(counts, numbers))
+    first.add(Column(counts[:30], numbers[:cut]))
+    second.add(Column(counts[30:], numbers[cut:]))
     first.merge(second)
+    assert first.mean == pytest.approx(np.nanmean(numbers), rel=1e-12)
+    assert first.deviation == pytest.approx(np.nanstd(numbers), rel=1e-9)
+    first.mean, first.variance = whole.mean, whole.variance
     assert first == whole
 
 
@@ -132,7 +137,7 @@ def test_stale_specs_say_what_differs(saved: tuple[Specs, Path], what: str, valu
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "branches": {"x": {"kind": 1, "new": 2}}}']
+    "content", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "branches": {"x": {"kind": 1, "new": 2}}}']
 )
 def test_damaged_specs_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "specs.json"
@@ -144,7 +149,7 @@ def test_damaged_specs_are_refused(tmp_path: Path, content: str) -> None:
 def test_specs_of_another_format_and_missing_ones(saved: tuple[Specs, Path]) -> None:
     _, path = saved
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(SpecsError, match="format 99; expected 1"):
+    with pytest.raises(SpecsError, match="format 99; expected 2"):
         Specs.load(path)
     with pytest.raises(SpecsError, match=r"none\.json: No such file"):
         Specs.load(path.with_name("none.json"))
