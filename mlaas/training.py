@@ -82,7 +82,7 @@ def evaluate(trainer: Trainer, dataset: Dataset, part: Part) -> Evaluation | Non
     outputs: list[FloatArray] = []
     truths: list[FloatArray] = []
     for chunk in dataset.chunks(part):
-        losses.append(trainer.evaluate(chunk.x, targets(trainer, dataset, chunk.y)))
+        losses.append(trainer.evaluate(chunk.x, targets(trainer, dataset, chunk.y), chunk.weights))
         sizes.append(len(chunk.y))
         outputs.append(trainer.predict(chunk.x))
         truths.append(chunk.y)
@@ -122,7 +122,7 @@ def _train_epoch(trainer: Trainer, dataset: Dataset, epoch: int, epochs: int, ba
     losses, sizes, done = [], [], 0
     with progress_bar(f"epoch {epoch + 1}/{epochs}") as update:
         for chunk in dataset.chunks("train", epoch):
-            losses.append(trainer.fit(chunk.x, targets(trainer, dataset, chunk.y), batch_size))
+            losses.append(trainer.fit(chunk.x, targets(trainer, dataset, chunk.y), batch_size, chunk.weights))
             sizes.append(len(chunk.y))
             done += len(chunk.y)
             update(done, dataset.counts["train"])

@@ -36,7 +36,6 @@ def plain(features: Sequence[Feature]) -> Assembler:
     return Assembler(features, [Scaling(0, 1)] * len(features))
 
 
-
 def test_columns_are_named_by_branch_and_position() -> None:
     assert columns(FEATURES) == ["met", "pt[0]", "pt[1]", "pt[2]", "eta[0]", "eta[1]", "eta[2]", "n"]
 
@@ -121,9 +120,7 @@ def test_all_types_of_a_file(tmp_path: Path) -> None:
     sample = make_sample(tmp_path / "all.root", 150)
     features = [Feature(name, "flat") for name in sample.flat] + [Feature(name, "jagged", 2) for name in sample.jagged]
     with open_reader(str(sample)) as reader:
-        raw = plain(features).raw(
-            reader.read([feature.name for feature in features], 0, 150)
-        )
+        raw = plain(features).raw(reader.read([feature.name for feature in features], 0, 150))
     np.testing.assert_array_equal(raw, expected_raw(sample, features).astype(np.float32))
 
 
