@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uproot
@@ -28,12 +29,13 @@ PARAMS = DatasetParams(chunk_size=20_000, test=0, validation=0)
 
 @dataclass(frozen=True)
 class Rates:
-    """Events a second, the best of all repetitions."""
+    """Events a second, the best of all repetitions; `again` is a second epoch over an open dataset."""
 
     alone: float
     read: float
     specs: float
     chunks: float
+    again: float
 
 
 def benchmark(repetitions: int) -> Iterator[Row]:
@@ -61,6 +63,7 @@ def nanoaod(repetitions: int) -> Iterator[Row]:
         rates = _rates(path, names, Selection(), repetitions, "nMuon")
         beside = f"40 × {ORIGINAL_NANOAOD} events/s"
         yield Row(f"chunks, {what}", _rate(rates.chunks), beside, rates.chunks / ORIGINAL_NANOAOD, 40)
+        yield Row("the same, later epochs", _rate(rates.again), beside, rates.again / ORIGINAL_NANOAOD, 40)
 
 
 def flat(repetitions: int) -> Iterator[Row]:
@@ -85,7 +88,7 @@ def memory(large: bool) -> Iterator[Row]:
 def _rates(path: Path, names: list[str], selection: Selection, repetitions: int, label: str = "label") -> Rates:
     """In turn, so that all of them meet the same disturbances."""
     params = DatasetParams(**{**vars(PARAMS), "selected": [name for name in names if name != label]})
-    best = dict.fromkeys(("alone", "read", "specs", "chunks"), 0.0)
+    best = dict.fromkeys(("alone", "read", "specs", "chunks", "again"), 0.0)
     for _ in range(repetitions):
         best["alone"] = max(best["alone"], _timed(lambda: _uproot(path, names)))
         best["read"] = max(best["read"], _timed(lambda: _read(path, names)))
@@ -93,7 +96,8 @@ def _rates(path: Path, names: list[str], selection: Selection, repetitions: int,
         with Dataset([str(path)], [label], params, tree=TREE, selection=selection) as dataset:
             entries = sum(dataset.entries.values())
             best["specs"] = max(best["specs"], entries / (time.perf_counter() - started))
-            best["chunks"] = max(best["chunks"], _timed(lambda: _chunks(dataset)))
+            for epoch, name in enumerate(("chunks", "again")):
+                best[name] = max(best[name], _timed(partial(_chunks, dataset, epoch)))
     return Rates(**best)
 
 
@@ -121,8 +125,8 @@ def _read(path: Path, names: list[str]) -> int:
         return reader.entries
 
 
-def _chunks(dataset: Dataset) -> int:
-    for _ in dataset.chunks("train"):
+def _chunks(dataset: Dataset, epoch: int = 0) -> int:
+    for _ in dataset.chunks("train", epoch):
         pass
     return sum(dataset.entries.values())
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import ParameterError, listing, suggestion
-from mlaas.specs import BranchSpecs
 
 DEFAULT = "minmax"
 

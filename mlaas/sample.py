@@ -22,14 +22,28 @@ class Column(NamedTuple):
     counts: NDArray[np.int64] | None
     numbers: NDArray[np.generic]
 
-    def take(self, rows: NDArray[np.int64]) -> "Column":
-        """Those of the events ``rows``."""
-        if self.counts is None:
-            return Column(None, self.numbers[rows])
-        counts = self.counts[rows]
-        first = (np.cumsum(self.counts) - self.counts)[rows]
-        before = np.cumsum(counts) - counts
-        return Column(counts, self.numbers[np.repeat(first - before, counts) + np.arange(int(counts.sum()))])
+
+def take(columns: Mapping[str, Column], rows: NDArray[np.int64]) -> dict[str, Column]:
+    """The events ``rows`` of ``columns``; those of branches that share their counts are found once."""
+    taken = {}
+    before: NDArray[np.int64] | None = None
+    for name, (counts, numbers) in columns.items():
+        if counts is None:
+            taken[name] = Column(None, numbers[rows])
+            continue
+        if counts is not before:
+            before, chosen, objects = counts, counts[rows], _objects(counts, rows)
+        taken[name] = Column(chosen, numbers[objects])
+    return taken
+
+
+def _objects(counts: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of the objects of the events ``rows``, where event i has ``counts[i]``."""
+    chosen = counts[rows]
+    first = (np.cumsum(counts) - counts)[rows]
+    places: NDArray[np.int64] = np.repeat(first - (np.cumsum(chosen) - chosen), chosen)
+    places += np.arange(len(places))
+    return places
 
 
 class _Part(NamedTuple):
@@ -56,7 +70,7 @@ class EventSample:
         if len(rows) > self.size:
             rows = rows[_lowest(priorities[rows], self.size)]
         if len(rows):
-            self._parts.append(_Part(priorities[rows], {name: column.take(rows) for name, column in columns.items()}))
+            self._parts.append(_Part(priorities[rows], take(columns, rows)))
         if sum(len(part.priorities) for part in self._parts) > 2 * self.size:
             self._compact()
 
@@ -75,11 +89,8 @@ class EventSample:
             return
         priorities = np.concatenate([part.priorities for part in self._parts])
         rows = _lowest(priorities, self.size) if len(priorities) > self.size else np.arange(len(priorities))
-        columns = {}
-        for name in self._parts[0].columns:
-            joined = _joined([part.columns[name] for part in self._parts])
-            columns[name] = joined if len(rows) == len(priorities) else joined.take(rows)
-        self._parts = [_Part(priorities[rows], columns)]
+        columns = _joined([part.columns for part in self._parts])
+        self._parts = [_Part(priorities[rows], columns if len(rows) == len(priorities) else take(columns, rows))]
         if len(rows) == self.size:
             self._bound = int(priorities[rows].max())
 
@@ -104,7 +115,18 @@ def _lowest(priorities: NDArray[np.uint64], size: int) -> NDArray[np.int64]:
     return np.sort(np.argpartition(priorities, size)[:size])
 
 
-def _joined(columns: list[Column]) -> Column:
-    counts = [column.counts for column in columns if column.counts is not None]
-    numbers = np.concatenate([column.numbers for column in columns])
-    return Column(np.concatenate(counts) if counts else None, numbers)
+def _joined(parts: list[dict[str, Column]]) -> dict[str, Column]:
+    """The events of all ``parts``; branches that share their counts go on doing so."""
+    joined = {}
+    before: list[int] = []
+    for name in parts[0]:
+        columns = [part[name] for part in parts]
+        numbers = np.concatenate([column.numbers for column in columns])
+        counts = [column.counts for column in columns if column.counts is not None]
+        if not counts:
+            joined[name] = Column(None, numbers)
+            continue
+        if [id(one) for one in counts] != before:
+            before, shared = [id(one) for one in counts], np.concatenate(counts)
+        joined[name] = Column(shared, numbers)
+    return joined

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
-from mlaas.dataset.prefetch import read_ahead
 from mlaas.dataset.sources import Source
 from mlaas.dataset.split import PARTS, Part, Split
 from mlaas.dataset.stream import Kept, Prepared, Segment, Stream, chunk_bounds
 from mlaas.dataset.weights import Weights
+from mlaas.prefetch import read_ahead
 from mlaas.selection import Selection
 
 

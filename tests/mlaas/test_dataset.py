@@ -10,10 +10,10 @@ import uproot
 
 from mlaas.dataset import Dataset, DatasetParams
 from mlaas.dataset import stream as streams
-from mlaas.dataset.prefetch import read_ahead
 from mlaas.dataset.sources import share
 from mlaas.dataset.split import PARTS, Split
 from mlaas.errors import DataError, MlaasError, ParameterError, SpecsError
+from mlaas.prefetch import read_ahead
 from mlaas.selection import Selection
 from tests.mlaas.samples import Sample, expected_raw, jagged, make_sample, write
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mlaas.assembly import Assembler
+from mlaas.branchspecs import BranchSpecs
 from mlaas.dataset import PARTS, Dataset, DatasetParams
 from mlaas.errors import ParameterError
 from mlaas.features import Feature
 from mlaas.normalisation import checked, scalings
 from mlaas.sample import Column
-from mlaas.specs import BranchSpecs
 from tests.mlaas.samples import jagged, make_sample
 from tests.mlaas.test_specs import write_tree
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import uproot
 
+from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import SpecsError
 from mlaas.readers import Branch, open_reader
-from mlaas.sample import Column, EventSample, event_priorities
+from mlaas.sample import Column, EventSample, event_priorities, take
 from mlaas.selection import Selection
-from mlaas.specs import BranchSpecs, Specs, compute_specs
+from mlaas.specs import Specs, compute_specs
 from tests.mlaas.samples import jagged, make_sample
 
 
@@ -194,12 +195,12 @@ def test_the_sample_does_not_depend_on_how_the_events_come() -> None:
         samples = []
         for start, stop in zip([0, *cuts], [*cuts, 5000], strict=True):
             samples.append(EventSample(200))
-            samples[-1].add(priorities[start:stop], {"v": column.take(np.arange(start, stop))})
+            samples[-1].add(priorities[start:stop], take({"v": column}, np.arange(start, stop)))
         for other in reversed(samples[1:]):
             samples[0].merge(other)
         return samples[0].columns()["v"]
 
-    expected = column.take(np.sort(np.argsort(priorities)[:200]))
+    expected = take({"v": column}, np.sort(np.argsort(priorities)[:200]))["v"]
     for cuts in ([], [4999], [100, 150, 3000], list(range(50, 5000, 50))):
         found = sampled(cuts)
         assert sorted(found.numbers) == sorted(expected.numbers)
