@@ -88,4 +88,4 @@ def _one_level(array: Any, branch: Branch) -> Any:
     """``array`` with every jagged branch of variable length."""
     import awkward as ak
 
-    return ak.from_regular(array, axis=1) if branch.kind == "jagged" and array.layout.purelist_isregular else array
+    return ak.from_regular(array, axis=1) if branch.kind == "jagged" else array
