@@ -154,7 +154,8 @@ def _tell_dataset(dataset: Dataset, params: TrainParams, tell: Tell) -> None:
     for path, entries in dataset.entries.items():
         tell(f"{path}: {entries} events")
     for cut, left in dataset.cutflow.items():
-        tell(f"cut {cut}: {left} events left")
+        by_file = ", ".join(f"{flow[cut]} of {path}" for path, flow in dataset.cutflows.items())
+        tell(f"cut {cut}: {left} events left" + (f" ({by_file})" if len(dataset.cutflows) > 1 else ""))
     jagged = sum(feature.kind == "jagged" for feature in dataset.features)
     tell(
         f"{len(dataset.features) - jagged} flat and {jagged} jagged features in {len(dataset.columns)} columns;"
@@ -188,6 +189,7 @@ def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evalu
         "columns": len(dataset.columns),
         "classes": list(dataset.classes),
         "cutflow": dict(dataset.cutflow),
+        "cutflow_by_file": dataset.cutflows,
         "epochs": [asdict(result) for result in epochs],
     }
 

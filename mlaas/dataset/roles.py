@@ -21,7 +21,7 @@ def check_role(readers: Sequence[Reader], selection: Selection, name: str, what:
     """
     for new in selection.new_branches:
         if new.name == name:
-            if new.kind != "flat" or integer:
+            if integer or selection.kinds(readers[0].branches)[name] != "flat":
                 raise DataError(f"{new.where}: cannot be {what}; expected a flat branch{' of the file' * integer}")
             return
     for reader in readers:

@@ -205,6 +205,9 @@ def test_selection_counts_and_new_branches(samples: list[Sample]) -> None:
             "met>20": sum(met.sum() for met, _ in passing),
             "pt>25 (any)": sum(both.sum() for _, both in passing),
         }
+        assert list(dataset.cutflows) == paths(samples)
+        for flow, (met, both) in zip(dataset.cutflows.values(), passing, strict=True):
+            assert list(flow.values()) == [met.sum(), both.sum()]
         assert sum(dataset.counts.values()) == sum(both.sum() for _, both in passing)
         assert dataset.class_counts["train"][1.0] + dataset.class_counts["train"][0.0] == dataset.counts["train"]
         for part in PARTS:

@@ -92,7 +92,7 @@ def test_balanced_classes_count_the_same_in_training(files: list[str]) -> None:
 
 
 def test_a_weight_may_be_computed(files: list[str]) -> None:
-    computed = Selection.from_dict({"new_branch": {"twice": {"def": "2 * abs(w)", "type": "flat"}}})
+    computed = Selection.from_dict({"define": {"twice": "2 * abs(w)"}})
     with dataset(files, weight_branch="twice", selection=computed) as data:
         found = everything(data)
         assert data.columns == ["x"]
