@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
 from mlaas.dataset.chunks import Chunk, ChunkMaker
+from mlaas.dataset.frameworks import Batch, batches, tensorflow_dataset, torch_dataset
 from mlaas.dataset.params import DatasetParams
 from mlaas.dataset.roles import check_role
 from mlaas.dataset.sources import open_sources
@@ -125,6 +126,24 @@ class Dataset:
             float32 (n, width) with NaN for what is missing, and float32 (n,) labels, for each chunk.
         """
         return self._maker.raw(_checked(part))
+
+    def batches(self, part: Part, batch_size: int, epoch: int = 0) -> Iterator[Batch]:
+        """All events of ``part`` in batches of equal size; see :func:`mlaas.dataset.frameworks.batches`."""
+        return batches(self, _checked(part), batch_size, epoch)
+
+    def tensorflow(self, part: Part, batch_size: int) -> Any:
+        """The batches of ``part`` as a ``tf.data.Dataset``, ready for ``fit``; every iteration is the next epoch.
+
+        Its elements are those of :meth:`batches`.
+        """
+        return tensorflow_dataset(self, _checked(part), batch_size)
+
+    def torch(self, part: Part, batch_size: int) -> Any:
+        """The batches of ``part`` as a ``torch.utils.data.IterableDataset``; every iteration is the next epoch.
+
+        Give it to a ``DataLoader`` with ``batch_size=None`` and no workers: it reads ahead by itself.
+        """
+        return torch_dataset(self, _checked(part), batch_size)
 
     def require_every_class(self) -> None:
         """Check what a classifier needs: the training part has events of every label.
