@@ -33,15 +33,24 @@ class _Group:
     members: list[_Values] = field(default_factory=list)
 
 
+class Matrix(NamedTuple):
+    """float32 (n, width) values, and bool (n, width), True where there is one."""
+
+    x: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
 @dataclass
 class Block:
     """Events as plain numpy arrays, ready to be placed in a matrix.
 
     Attributes:
+        width: Columns of the matrix.
         flat: Flat features.
         groups: Jagged features, by where their objects are.
     """
 
+    width: int
     flat: list[_Values] = field(default_factory=list)
     groups: list[_Group] = field(default_factory=list)
 
@@ -52,12 +61,23 @@ class Block:
         offsets = sum(group.offsets.nbytes for group in self.groups)
         return offsets + sum(one.numbers.nbytes + (0 if one.finite is None else one.finite.nbytes) for one in values)
 
+    def place(self, rows: NDArray[np.int64], out: Matrix, targets: NDArray[np.int64]) -> None:
+        """Write the events ``rows``, ascending, to the rows ``targets`` of ``out``.
 
-class Matrix(NamedTuple):
-    """float32 (n, width) values, and bool (n, width), True where there is one."""
-
-    x: NDArray[np.float32]
-    mask: NDArray[np.bool_]
+        Args:
+            out: From :meth:`Assembler.empty`.
+        """
+        x, mask = out.x.reshape(-1), out.mask.reshape(-1)
+        starts = targets * self.width
+        for column, numbers, finite in self.flat:
+            x[column:][starts] = numbers[rows]
+            if finite is not None:
+                mask[column:][starts] = finite[rows]
+        for group in self.groups:
+            objects, places = _objects(group, rows, starts)
+            for column, numbers, finite in group.members:
+                x[column:][places] = numbers[objects]
+                mask[column:][places] = True if finite is None else finite[objects]
 
 
 class Assembler:
@@ -88,7 +108,7 @@ class Assembler:
         Args:
             normalise: Whether to scale, and have ``fill`` for what is not finite; else that is NaN.
         """
-        block = Block()
+        block = Block(self.width)
         column = 0
         for feature in self.features:
             array = events[feature.name]
@@ -109,24 +129,6 @@ class Assembler:
         mask[:] = self._flat
         return Matrix(x, mask)
 
-    def place(self, block: Block, rows: NDArray[np.int64], out: Matrix, targets: NDArray[np.int64]) -> None:
-        """Write the events ``rows``, ascending, of ``block`` to the rows ``targets`` of ``out``.
-
-        Args:
-            out: From :meth:`empty`.
-        """
-        x, mask = out.x.reshape(-1), out.mask.reshape(-1)
-        starts = targets * self.width
-        for column, numbers, finite in block.flat:
-            x[column:][starts] = numbers[rows]
-            if finite is not None:
-                mask[column:][starts] = finite[rows]
-        for group in block.groups:
-            objects, places = _objects(group, rows, starts)
-            for column, numbers, finite in group.members:
-                x[column:][places] = numbers[objects]
-                mask[column:][places] = True if finite is None else finite[objects]
-
     def raw(self, events: Events) -> NDArray[np.float32]:
         """float32 (n, width) of the values as they are, NaN for absent objects and what is not finite.
 
@@ -136,7 +138,7 @@ class Assembler:
         entries = _entries(block)
         out = self.empty(entries, normalise=False)
         rows = np.arange(entries)
-        self.place(block, rows, out, rows)
+        block.place(rows, out, rows)
         return out.x
 
     def normalise(

@@ -74,6 +74,10 @@ class EventSample:
         if sum(len(part.priorities) for part in self._parts) > 2 * self.size:
             self._compact()
 
+    def successor(self) -> "EventSample":
+        """An empty sample that is only good to be merged into this one."""
+        return EventSample(self.size, _bound=self._bound)
+
     def merge(self, other: "EventSample") -> None:
         """Take in the sample of other events."""
         self._parts += other._parts

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,21 @@ FORMAT = 2
 # Bytes of uncompressed branches that are read at a time.
 BLOCK_BYTES = 16 << 20
 
+# Blocks that are examined together before what they showed is merged: always the same, so that the specs are.
+UNIT_BLOCKS = 8
+
 Progress = Callable[[int, int], None]
-Visitor = Callable[[int, int, Selected], None]
+
+
+class Unit(NamedTuple):
+    """Some blocks of a file, from the first entry to past the last; a task where there are many processes."""
+
+    number: int
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def entries(self) -> int:
+        return sum(stop - start for start, stop in self.ranges)
 
 
 @dataclass
@@ -69,6 +82,11 @@ class Specs:
         for name, branch in self.branches.items():
             branch.merge(other.branches[name])
         self._sample.merge(other._sample)
+
+    def successor(self) -> "Specs":
+        """Specs of the same branches before any event, which leave out of their sample what could not stay in it."""
+        branches = {name: BranchSpecs(one.kind, one.dtype) for name, one in self.branches.items()}
+        return Specs(branches, self.identity, _sample=self._sample.successor())
 
     def finish(self) -> None:
         """Compute the quantiles, when all events are in."""
@@ -156,39 +174,26 @@ class Specs:
             raise SpecsError(f"{path}: not specs as mlaas writes them, remove the file") from error
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One pass over the events of several files.
+def units(readers: Sequence[Reader], limits: Sequence[int], names: Sequence[str]) -> list[Unit]:
+    """All events of ``readers``, up to the ``limits``, in order.
 
-    Attributes:
-        limits: For each reader how many of its first events to read.
-        names: Branches to read.
-        selection: Applied to every block of events.
-        progress: Called with events done and events in all.
+    Args:
+        names: Branches that will be read.
     """
+    found = []
+    for number, (reader, limit) in enumerate(zip(readers, limits, strict=True)):
+        ranges = reader.blocks(names, limit, BLOCK_BYTES)
+        found += [Unit(number, tuple(ranges[at : at + UNIT_BLOCKS])) for at in range(0, len(ranges), UNIT_BLOCKS)]
+    return found
 
-    readers: Sequence[Reader]
-    limits: Sequence[int]
-    names: Sequence[str]
-    selection: Selection = field(default_factory=Selection)
-    progress: Progress | None = None
 
-    def run(self, *visitors: Visitor) -> None:
-        """Call each of ``visitors`` with file number, first entry and selected events of every block."""
-        done, total = 0, sum(self.limits)
-        for number, start, stop, events in read_ahead(self._blocks()):
-            selected = self.selection.apply(events, stop - start)
-            for visit in visitors:
-                visit(number, start, selected)
-            done += stop - start
-            if self.progress is not None:
-                self.progress(done, total)
-
-    def _blocks(self) -> Iterator[tuple[int, int, int, Events]]:
-        """File number, first entry, entry past the last, and events of every block."""
-        for number, (reader, limit) in enumerate(zip(self.readers, self.limits, strict=True)):
-            for start, stop in reader.blocks(self.names, limit, BLOCK_BYTES):
-                yield number, start, stop, reader.read(self.names, start, stop)
+def selected_blocks(
+    reader: Reader, unit: Unit, names: Sequence[str], selection: Selection
+) -> Iterator[tuple[int, Selected]]:
+    """First entry and events of every block of ``unit``, while a thread reads ahead."""
+    blocks = ((start, stop, reader.read(names, start, stop)) for start, stop in unit.ranges)
+    for start, stop, events in read_ahead(blocks):
+        yield start, selection.apply(events, stop - start)
 
 
 def compute_specs(
@@ -197,8 +202,6 @@ def compute_specs(
     selection: Selection,
     limits: Sequence[int] | None = None,
     progress: Progress | None = None,
-    visitors: Sequence[Visitor] = (),
-    also: Sequence[str] = (),
 ) -> Specs:
     """Read every event once.
 
@@ -206,19 +209,21 @@ def compute_specs(
         readers: The files, whose branches are alike.
         branches: Those to describe, new ones of ``selection`` included.
         limits: For each reader how many of its first events to take; None takes all.
-        visitors: See :meth:`Pass.run`; they see the same events, for a pass less.
-        also: Branches that the visitors need besides.
     """
     limits = [reader.entries for reader in readers] if limits is None else limits
     specs = Specs.empty(branches, specs_identity(readers, branches, selection, limits))
     in_files = readers[0].branches
-    needed = [*branches, *selection.required(in_files), *also]
-    names = [name for name in dict.fromkeys(needed) if name in in_files]
-
-    def add(number: int, start: int, selected: Selected) -> None:
-        specs.add(selected, event_priorities(readers[number].identity, start, start + len(selected.kept)))
-
-    Pass(readers, limits, names, selection, progress).run(add, *visitors)
+    names = [name for name in dict.fromkeys([*branches, *selection.required(in_files)]) if name in in_files]
+    done, total = 0, sum(limits)
+    for unit in units(readers, limits, names):
+        reader = readers[unit.number]
+        part = specs.successor()
+        for start, selected in selected_blocks(reader, unit, names, selection):
+            part.add(selected, event_priorities(reader.identity, start, start + len(selected.kept)))
+            done += len(selected.kept)
+            if progress is not None:
+                progress(done, total)
+        specs.merge(part)
     specs.finish()
     return specs
 

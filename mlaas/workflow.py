@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
-from mlaas.dataset import Dataset, DatasetParams
+from mlaas.dataset import Dataset, DatasetParams, EventData
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
@@ -118,7 +118,7 @@ def _check_outputs(options: TrainOptions) -> None:
         raise ParameterError(f"--fout {options.fout}: expected a name that ends in {', '.join(FOUT_SUFFIXES)}")
 
 
-def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> Dataset:
+def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
     with progress_bar("first pass") as update:
         return Dataset(
             parse_files(options.files, params.redirector),
@@ -150,7 +150,7 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
         )
 
 
-def _tell_dataset(dataset: Dataset, params: TrainParams, tell: Tell) -> None:
+def _tell_dataset(dataset: EventData, params: TrainParams, tell: Tell) -> None:
     for path, entries in dataset.entries.items():
         tell(f"{path}: {entries} events")
     for cut, left in dataset.cutflow.items():
@@ -178,7 +178,7 @@ def _figures(loss: float, auc: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if auc is None else f", AUC {auc:.4f}")
 
 
-def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
+def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
     return {
         "model": name,
         "test_auc": test and test.auc,
@@ -197,7 +197,7 @@ def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evalu
 def _export_and_publish(
     options: TrainOptions,
     trainer: Trainer,
-    dataset: Dataset,
+    dataset: EventData,
     name: str,
     summary: dict[str, Any],
     params: TrainParams,
@@ -242,7 +242,7 @@ def _keep(bundle: Path, options: TrainOptions) -> str:
     return f"the trained model is kept, publish it by: {how}"
 
 
-def _lineage(options: TrainOptions, dataset: Dataset, params: TrainParams) -> dict[str, Any]:
+def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
     """Where the model comes from."""
     return {
         "files": [{"path": path, "entries": entries} for path, entries in dataset.entries.items()],

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
+from mlaas.dataset.recipe import Recipe
 from mlaas.dataset.sources import Source
-from mlaas.dataset.split import PARTS, Part, Split
+from mlaas.dataset.split import PARTS, Part
 from mlaas.dataset.stream import Kept, Prepared, Segment, Stream, chunk_bounds
-from mlaas.dataset.weights import Weights
 from mlaas.prefetch import read_ahead
-from mlaas.selection import Selection
+
+# Uncompressed bytes that the blocks of all files together take, and the least and most of one file.
+BUFFERED_BYTES = 128 << 20
+FILE_BYTES = (1 << 19, 16 << 20)
 
 
 @dataclass(frozen=True)
@@ -32,35 +36,62 @@ class Chunk:
     weights: NDArray[np.float32] | None = None
 
 
-class ChunkMaker:
+class BlockSource(Protocol):
+    """Files that are read block by block."""
+
+    def sizes(self, part: Part) -> list[int]:
+        """Entries of each file."""
+        ...
+
+    def ranges(self, number: int, part: Part) -> list[tuple[int, int]]:
+        """The blocks of file ``number``, each from its first entry to past its last."""
+        ...
+
+    def read(self, number: int, part: Part, start: int, stop: int, normalise: bool) -> Prepared:
+        """One of the blocks; it may hold events of other parts."""
+        ...
+
+
+class EventFiles:
+    """The files of events themselves; see :class:`BlockSource`."""
+
+    def __init__(self, files: Sequence[Source], recipe: Recipe) -> None:
+        self._files = files
+        self._recipe = recipe
+        self._kept = Kept()
+
+    def sizes(self, part: Part) -> list[int]:
+        return [source.limit for source in self._files]
+
+    def ranges(self, number: int, part: Part) -> list[tuple[int, int]]:
+        size = min(max(BUFFERED_BYTES // len(self._files), FILE_BYTES[0]), FILE_BYTES[1])
+        source = self._files[number]
+        return source.reader.blocks(self._recipe.names, source.limit, size)
+
+    def read(self, number: int, part: Part, start: int, stop: int, normalise: bool) -> Prepared:
+        kept = self._kept.get(number, start) if normalise else None
+        if kept is not None:
+            return kept
+        prepared = self._recipe.read(self._files[number], number, start, stop, normalise)
+        if normalise:
+            self._kept.put(number, start, prepared)
+        return prepared
+
+
+class Mixer:
     """Takes events from all files in proportion to their sizes, and places them in matrices.
 
     Args:
-        names: Branches to read.
-        weights: See :class:`Weights`.
+        weighted: Whether the events have weights.
         chunk_size, seed: See :class:`mlaas.dataset.DatasetParams`.
     """
 
-    def __init__(
-        self,
-        files: Sequence[Source],
-        names: Sequence[str],
-        selection: Selection,
-        split: Split,
-        assembler: Assembler,
-        weights: Weights,
-        chunk_size: int,
-        seed: int,
-    ) -> None:
-        self._files = files
-        self._names = names
-        self._selection = selection
-        self._split = split
+    def __init__(self, source: BlockSource, assembler: Assembler, weighted: bool, chunk_size: int, seed: int) -> None:
+        self._source = source
         self._assembler = assembler
-        self._weights = weights
-        self._bounds = chunk_bounds([source.limit for source in files], chunk_size)
+        self._weighted = weighted
+        self._chunk_size = chunk_size
         self._seed = seed
-        self._kept = Kept()
 
     def chunks(self, part: Part, epoch: int | None) -> Iterator[Chunk]:
         """Chunks of ``part``, in the order of ``epoch``; None leaves the events in the order of the files.
@@ -83,15 +114,24 @@ class ChunkMaker:
 
     def _segments(self, part: Part, epoch: int | None, normalise: bool) -> Iterator[tuple[int, list[Segment]]]:
         """Number and events of each chunk that has any."""
-        streams = [self._stream(number, part, epoch, normalise) for number in range(len(self._files))]
-        for index in range(len(self._bounds) - 1):
+        sizes = self._source.sizes(part)
+        bounds = chunk_bounds(sizes, self._chunk_size)
+        streams = [self._stream(number, part, epoch, normalise) for number in range(len(sizes))]
+        for index in range(len(bounds) - 1):
             segments = [
                 segment
-                for stream, start, stop in zip(streams, self._bounds[index], self._bounds[index + 1], strict=True)
+                for stream, start, stop in zip(streams, bounds[index], bounds[index + 1], strict=True)
                 for segment in stream.take(int(start), int(stop))
             ]
             if segments:
                 yield index, segments
+
+    def _stream(self, number: int, part: Part, epoch: int | None, normalise: bool) -> Stream:
+        order = None if epoch is None else np.random.default_rng([self._seed, epoch, number, 1])
+        return Stream(
+            self._source.ranges(number, part), order,
+            lambda start, stop: self._source.read(number, part, start, stop, normalise), PARTS.index(part),
+        )  # fmt: skip
 
     def _chunk(self, segments: list[Segment], order: np.random.Generator | None, normalise: bool) -> Chunk:
         """Place the events of ``segments``, which is empty after that."""
@@ -100,43 +140,15 @@ class ChunkMaker:
             targets = order.permutation(targets)
         matrix = self._assembler.empty(len(targets), normalise)
         y = np.empty(len(targets), dtype=np.float32)
-        weights = None if self._weights.trivial else np.empty(len(targets), dtype=np.float32)
+        weights = np.empty(len(targets), dtype=np.float32) if self._weighted else None
         start = 0
         segments.reverse()
         while segments:
             prepared, rows = segments.pop()
             places = targets[start : start + len(rows)]
-            self._assembler.place(prepared.block, rows, matrix, places)
+            prepared.block.place(rows, matrix, places)
             y[places] = prepared.labels[rows]
             if weights is not None and prepared.weights is not None:
                 weights[places] = prepared.weights[rows]
             start += len(rows)
         return Chunk(matrix.x, matrix.mask, y, weights)
-
-    def _stream(self, number: int, part: Part, epoch: int | None, normalise: bool) -> Stream:
-        source = self._files[number]
-        order = None if epoch is None else np.random.default_rng([self._seed, epoch, number, 1])
-        return Stream(
-            source.reader, self._names, source.limit, len(self._files), order,
-            lambda start, stop: self._prepared(number, start, stop, normalise), PARTS.index(part),
-        )  # fmt: skip
-
-    def _prepared(self, number: int, start: int, stop: int, normalise: bool) -> Prepared:
-        """Read entries from ``start`` to ``stop`` of file ``number``."""
-        kept = self._kept.get(number, start) if normalise else None
-        if kept is not None:
-            return kept
-        source = self._files[number]
-        events = source.reader.read(self._names, start, stop)
-        selected = self._selection.apply(events, stop - start)
-        parts = self._split.of(source.reader.path, start, stop - start, selected.events)
-        labels = source.labels(selected.events, stop - start)
-        prepared = Prepared(
-            self._assembler.prepare(selected.events, normalise),
-            np.where(selected.kept, parts, np.int8(-1)),
-            labels,
-            None if self._weights.trivial else self._weights.of(number, selected.events, labels),
-        )
-        if normalise:
-            self._kept.put(number, start, prepared)
-        return prepared

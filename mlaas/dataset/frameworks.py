@@ -12,12 +12,12 @@ from mlaas.dataset.split import Part
 from mlaas.errors import ParameterError
 
 if TYPE_CHECKING:
-    from mlaas.dataset.dataset import Dataset
+    from mlaas.dataset.base import EventData
 
 Batch = tuple[NDArray[np.float32], ...]
 
 
-def batches(dataset: "Dataset", part: Part, batch_size: int, epoch: int = 0) -> Iterator[Batch]:
+def batches(dataset: "EventData", part: Part, batch_size: int, epoch: int = 0) -> Iterator[Batch]:
     """All events of ``part``, each once, in batches of ``batch_size`` across the chunks; the last may be smaller.
 
     Returns:
@@ -44,13 +44,13 @@ def batches(dataset: "Dataset", part: Part, batch_size: int, epoch: int = 0) -> 
         yield rest
 
 
-def tensorflow_dataset(dataset: "Dataset", part: Part, batch_size: int) -> Any:
-    """See :meth:`mlaas.dataset.Dataset.tensorflow`."""
+def tensorflow_dataset(dataset: "EventData", part: Part, batch_size: int) -> Any:
+    """See :meth:`mlaas.dataset.base.EventData.tensorflow`."""
     import tensorflow as tf
 
     epochs = itertools.count()
     shapes: list[tuple[int | None, ...]] = [(None, len(dataset.columns)), (None,)]
-    if not dataset.weights.trivial:
+    if dataset.weighted:
         shapes.append((None,))
     signature = tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes)
     stream = tf.data.Dataset.from_generator(
@@ -60,8 +60,8 @@ def tensorflow_dataset(dataset: "Dataset", part: Part, batch_size: int) -> Any:
     return stream.apply(tf.data.experimental.assert_cardinality(number))
 
 
-def torch_dataset(dataset: "Dataset", part: Part, batch_size: int) -> Any:
-    """See :meth:`mlaas.dataset.Dataset.torch`."""
+def torch_dataset(dataset: "EventData", part: Part, batch_size: int) -> Any:
+    """See :meth:`mlaas.dataset.base.EventData.torch`."""
     import torch
     from torch.utils.data import IterableDataset, get_worker_info
 

@@ -3,19 +3,28 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlaas.assembly import Block
-from mlaas.readers.base import Reader
+from mlaas.assembly import Matrix
 
-# Uncompressed bytes that all files together keep in memory, and the least and most for one file.
-BUFFERED_BYTES = 128 << 20
-FILE_BYTES = (1 << 19, 16 << 20)
 # Data that take no more than this stay in memory, so that only the first epoch reads them.
 KEPT_BYTES = 32 << 20
+
+
+class Placeable(Protocol):
+    """Events whose rows can be copied into a matrix."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take."""
+        ...
+
+    def place(self, rows: NDArray[np.int64], out: Matrix, targets: NDArray[np.int64]) -> None:
+        """Write the events ``rows``, ascending, to the rows ``targets`` of ``out``, which has no events there yet."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Prepared:
         labels: float32 (n,). weights: float32 (n,), None where all are 1.
     """
 
-    block: Block
+    block: Placeable
     parts: NDArray[np.int8]
     labels: NDArray[np.float32]
     weights: NDArray[np.float32] | None
@@ -67,31 +76,23 @@ class Stream:
     """Reads a file block by block, and hands out the wanted events of any range that follows the last.
 
     Args:
-        names: Branches to read.
-        limit: How many of the first events there are to hand out.
-        files: How many files share the memory.
-        order: Puts the blocks in random order; None leaves them in that of the file.
-        prepare: Reads the entries of a block, from the first to past the last.
+        ranges: The blocks of the file, each from its first entry to past its last.
+        order: Puts the blocks in random order; None leaves them as they are.
+        read: Reads a block.
         part: The events that are wanted, as a place in ``PARTS``.
     """
 
     def __init__(
         self,
-        reader: Reader,
-        names: Sequence[str],
-        limit: int,
-        files: int,
+        ranges: Sequence[tuple[int, int]],
         order: np.random.Generator | None,
-        prepare: Callable[[int, int], Prepared],
+        read: Callable[[int, int], Prepared],
         part: int,
     ) -> None:
-        self._prepare = prepare
+        self._read = read
         self._part = part
-        size = min(max(BUFFERED_BYTES // files, FILE_BYTES[0]), FILE_BYTES[1])
-        ranges = reader.blocks(names, limit, size)
-        if order is not None:
-            ranges = [ranges[place] for place in order.permutation(len(ranges))]
-        self._ranges = iter(ranges)
+        places = range(len(ranges)) if order is None else order.permutation(len(ranges))
+        self._ranges = iter([ranges[place] for place in places])
         self._start = self._stop = 0
         self._current: Prepared | None = None
 
@@ -102,7 +103,7 @@ class Stream:
                 self._current = None
                 first, last = next(self._ranges)
                 self._start, self._stop = self._stop, self._stop + last - first
-                self._current = self._prepare(first, last)
+                self._current = self._read(first, last)
             end = min(stop, self._stop)
             wanted = self._current.parts[start - self._start : end - self._start] == self._part
             rows = np.flatnonzero(wanted) + (start - self._start)

@@ -1,7 +1,5 @@
 """How many events there are, by part and label, and after each cut."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mlaas.dataset.sources import Source
@@ -25,14 +23,11 @@ class Tally:
         weights: Sums of the weights in ``weight_branch``.
     """
 
-    def __init__(
-        self, files: Sequence[Source], split: Split, selection: Selection, weight_branch: str | None = None
-    ) -> None:
-        self._files = files
+    def __init__(self, files: int, split: Split, selection: Selection, weight_branch: str | None = None) -> None:
         self._split = split
         self._weight_branch = weight_branch
-        self.cutflows = [dict.fromkeys(selection.labels(), 0) for _ in files]
-        self.weights = WeightSums.of(len(files))
+        self.cutflows = [dict.fromkeys(selection.labels(), 0) for _ in range(files)]
+        self.weights = WeightSums.of(files)
         self.counts: dict[Part, int] = dict.fromkeys(PARTS, 0)
         self.class_counts: dict[Part, dict[float, int]] = {part: {} for part in PARTS}
         self.labels: set[float] = set()
@@ -42,8 +37,8 @@ class Tally:
         """Text of each cut → events of all files left after it."""
         return {text: sum(cutflow[text] for cutflow in self.cutflows) for text in self.cutflows[0]}
 
-    def add(self, number: int, start: int, selected: Selected) -> None:
-        """Take in a block of events of file ``number`` that begins at entry ``start``.
+    def add(self, number: int, source: Source, start: int, selected: Selected) -> None:
+        """Take in a block of events of file ``number``, ``source``, that begins at entry ``start``.
 
         Raises:
             DataError: A label or a weight is not finite.
@@ -51,7 +46,6 @@ class Tally:
         cutflow = self.cutflows[number]
         for text, left in zip(cutflow, selected.left, strict=True):
             cutflow[text] += left
-        source = self._files[number]
         entries = len(selected.kept)
         labels = source.labels(selected.events, entries)
         if not np.isfinite(labels[selected.kept]).all():
@@ -66,6 +60,18 @@ class Tally:
             found, counts = np.unique(labels[selected.kept & (parts == place)], return_counts=True)
             self.counts[part] += int(counts.sum())
             self._add_labels(part, dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+    def merge(self, other: "Tally") -> None:
+        """Take in what was counted of other events of the same files."""
+        for mine, others in zip(self.cutflows, other.cutflows, strict=True):
+            for text, left in others.items():
+                mine[text] += left
+        self.weights.merge(other.weights)
+        for part in PARTS:
+            self.counts[part] += other.counts[part]
+            self._add_labels(part, other.class_counts[part])
+        if len(other.labels) > MAX_CLASSES:
+            self._add_labels("train", dict.fromkeys(other.labels, 0))
 
     def _add_labels(self, part: Part, counts: dict[float, int]) -> None:
         if len(self.labels) > MAX_CLASSES:

@@ -71,6 +71,13 @@ class WeightSums:
         for label, total in zip(found.tolist(), sums.tolist(), strict=True):
             mine[label] = mine.get(label, 0.0) + total
 
+    def merge(self, other: "WeightSums") -> None:
+        """Take in the sums over other events of the same files."""
+        self.files = [mine + others for mine, others in zip(self.files, other.files, strict=True)]
+        for mine, others in zip(self.training, other.training, strict=True):
+            for label, total in others.items():
+                mine[label] = mine.get(label, 0.0) + total
+
 
 def base_weights(source: Source, branch: str | None, events: Events, entries: int) -> NDArray[np.float64]:
     """float64 (entries,): what ``branch`` says.

@@ -9,6 +9,7 @@ import pytest
 import uproot
 
 from mlaas.dataset import Dataset, DatasetParams
+from mlaas.dataset import chunks as chunking
 from mlaas.dataset import stream as streams
 from mlaas.dataset.sources import share
 from mlaas.dataset.split import PARTS, Split
@@ -132,7 +133,7 @@ def test_split_has_the_fractions_and_follows_the_name_of_the_file() -> None:
 def test_events_meet_others_in_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = make_sample(tmp_path / "a.root", 1600, step=20)
     with Dataset([str(sample)], ["i_bool"], params(selected=["met"], test=0.0, validation=0.0, chunk_size=400)) as data:
-        monkeypatch.setattr(streams, "FILE_BYTES", (1, 100))
+        monkeypatch.setattr(chunking, "FILE_BYTES", (1, 100))
         first, second = ([set(one.x[:, 0].tolist()) for one in data.chunks("train", epoch)] for epoch in (0, 1))
     assert set.union(*first) == set.union(*second)
     assert all(0 < len(one & other) < 400 for one in first for other in second)
@@ -157,7 +158,7 @@ def test_only_the_first_epoch_reads_small_data(samples: list[Sample], monkeypatc
 
     with Dataset(paths(samples), [1, 0], PHYSICS) as dataset:
         first = next(dataset.chunks("test"))
-        for reader in dataset._sources.readers:
+        for reader in dataset.sources.readers:
             reader.read = None  # type: ignore[assignment, method-assign]
         kept = epochs(dataset, "train")
         np.testing.assert_array_equal(next(dataset.chunks("test")).x, first.x)
@@ -165,7 +166,7 @@ def test_only_the_first_epoch_reads_small_data(samples: list[Sample], monkeypatc
     with Dataset(paths(samples), [1, 0], PHYSICS) as dataset:
         for one, other in zip(kept, epochs(dataset, "train"), strict=True):
             np.testing.assert_array_equal(one, other)
-        for reader in dataset._sources.readers:
+        for reader in dataset.sources.readers:
             reader.read = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             next(dataset.chunks("train"))
