@@ -2,17 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.features import Feature, width
+from mlaas.normalisation import Scaling
 from mlaas.readers.arrays import flat_values, jagged_values
 from mlaas.readers.base import Events
 
 # Rows are normalised in slabs of about this many values, which stay in the cache of a core.
 _SLAB_VALUES = 1 << 17
+
+
+class _Values(NamedTuple):
+    """Numbers of one feature, float32 (n,); those that are not ``finite`` are missing, None where all are there."""
+
+    column: int
+    numbers: NDArray[np.float32]
+    finite: NDArray[np.bool_] | None
 
 
 @dataclass
@@ -21,7 +30,14 @@ class _Group:
 
     offsets: NDArray[np.int64]
     dimension: int
-    members: list[tuple[int, NDArray[Any]]] = field(default_factory=list)
+    members: list[_Values] = field(default_factory=list)
+
+
+class Matrix(NamedTuple):
+    """float32 (n, width) values, and bool (n, width), True where there is one."""
+
+    x: NDArray[np.float32]
+    mask: NDArray[np.bool_]
 
 
 @dataclass
@@ -29,84 +45,101 @@ class Block:
     """Events as plain numpy arrays, ready to be placed in a matrix.
 
     Attributes:
-        flat: Column and values (n,) of each flat feature.
+        width: Columns of the matrix.
+        flat: Flat features.
         groups: Jagged features, by where their objects are.
     """
 
-    flat: list[tuple[int, NDArray[Any]]] = field(default_factory=list)
+    width: int
+    flat: list[_Values] = field(default_factory=list)
     groups: list[_Group] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        values = [*self.flat, *(member for group in self.groups for member in group.members)]
+        offsets = sum(group.offsets.nbytes for group in self.groups)
+        return offsets + sum(one.numbers.nbytes + (0 if one.finite is None else one.finite.nbytes) for one in values)
+
+    def place(self, rows: NDArray[np.int64], out: Matrix, targets: NDArray[np.int64]) -> None:
+        """Write the events ``rows``, ascending, to the rows ``targets`` of ``out``.
+
+        Args:
+            out: From :meth:`Assembler.empty`.
+        """
+        x, mask = out.x.reshape(-1), out.mask.reshape(-1)
+        starts = targets * self.width
+        for column, numbers, finite in self.flat:
+            x[column:][starts] = numbers[rows]
+            if finite is not None:
+                mask[column:][starts] = finite[rows]
+        for group in self.groups:
+            objects, places = _objects(group, rows, starts)
+            for column, numbers, finite in group.members:
+                x[column:][places] = numbers[objects]
+                mask[column:][places] = True if finite is None else finite[objects]
 
 
 class Assembler:
-    """Places features in columns and scales them to [0, 1] by minimum and maximum.
+    """Places features in columns and scales them.
 
     Args:
         features: In the order of their columns.
-        minimum: Smallest value of each feature; maximum: largest value of each feature. Those of a jagged
-            feature hold for all of its columns.
+        scalings: Of each feature; that of a jagged feature holds for all of its columns.
         fill: Normalised value of what is missing: absent objects and values that are not finite.
 
     Attributes:
         shift: float32 (width,), subtracted first.
-        scale: float32 (width,), multiplied after; 1 for a constant feature.
+        scale: float32 (width,), multiplied after.
     """
 
-    def __init__(
-        self, features: Sequence[Feature], minimum: Sequence[float], maximum: Sequence[float], fill: float = 0.0
-    ) -> None:
+    def __init__(self, features: Sequence[Feature], scalings: Sequence[Scaling], fill: float = 0.0) -> None:
         self.features = tuple(features)
         self.width = width(features)
         self.fill = np.float32(fill)
         dimensions = [feature.dimension for feature in features]
-        shift, scale = _shift_and_scale(np.asarray(minimum), np.asarray(maximum))
-        self.shift: NDArray[np.float32] = np.repeat(shift, dimensions)
-        self.scale: NDArray[np.float32] = np.repeat(scale, dimensions)
+        self.shift: NDArray[np.float32] = _by_column([one.shift for one in scalings], dimensions)
+        self.scale: NDArray[np.float32] = _by_column([one.scale for one in scalings], dimensions)
+        self._flat: NDArray[np.bool_] = np.repeat([feature.kind == "flat" for feature in features], dimensions)
 
-    def prepare(self, events: Events) -> Block:
-        """Take awkward arrays apart once, to place any of their rows later."""
-        block = Block()
+    def prepare(self, events: Events, normalise: bool = True) -> Block:
+        """Take awkward arrays apart and scale their numbers once, to place any of their rows later.
+
+        Args:
+            normalise: Whether to scale, and have ``fill`` for what is not finite; else that is NaN.
+        """
+        block = Block(self.width)
         column = 0
         for feature in self.features:
             array = events[feature.name]
             if feature.kind == "flat":
-                block.flat.append((column, flat_values(array)))
+                block.flat.append(self._values(column, flat_values(array), normalise))
             else:
                 offsets, content = jagged_values(array)
-                group = _group_of(block.groups, offsets, feature.dimension)
-                group.members.append((column, content))
+                first, last = offsets[0], offsets[-1]
+                group = _group_of(block.groups, offsets - first if first else offsets, feature.dimension)
+                group.members.append(self._values(column, content[first:last], normalise))
             column += feature.dimension
         return block
 
-    def place(
-        self, block: Block, rows: NDArray[np.int64], out: NDArray[np.float32], targets: NDArray[np.int64]
-    ) -> None:
-        """Write the events ``rows`` of ``block`` to the rows ``targets`` of ``out``.
-
-        Args:
-            out: C-contiguous (n, width), NaN where nothing is written.
-        """
-        values = out.reshape(-1)
-        starts = targets * self.width
-        with np.errstate(over="ignore", invalid="ignore"):
-            for column, source in block.flat:
-                values[column:][starts] = source[rows]
-            for group in block.groups:
-                objects, places = _objects(group, rows, starts)
-                for column, source in group.members:
-                    values[column:][places] = source[objects]
+    def empty(self, events: int, normalise: bool = True) -> Matrix:
+        """A matrix of ``events`` in which only flat features have values, to place all of them in."""
+        x = np.full((events, self.width), self.fill if normalise else np.nan, dtype=np.float32)
+        mask = np.empty(x.shape, dtype=np.bool_)
+        mask[:] = self._flat
+        return Matrix(x, mask)
 
     def raw(self, events: Events) -> NDArray[np.float32]:
         """float32 (n, width) of the values as they are, NaN for absent objects and what is not finite.
 
         Objects past the dimension of their feature are left out.
         """
-        block = self.prepare(events)
+        block = self.prepare(events, normalise=False)
         entries = _entries(block)
-        out = np.full((entries, self.width), np.nan, dtype=np.float32)
+        out = self.empty(entries, normalise=False)
         rows = np.arange(entries)
-        self.place(block, rows, out, rows)
-        out[~np.isfinite(out)] = np.nan
-        return out
+        block.place(rows, out, rows)
+        return out.x
 
     def normalise(
         self, raw: NDArray[np.float32], out: NDArray[np.float32] | None = None
@@ -132,18 +165,19 @@ class Assembler:
                 np.copyto(x[slab], self.fill, where=~mask[slab])
         return x, mask
 
+    def _values(self, column: int, numbers: NDArray[np.generic], normalise: bool) -> _Values:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = numbers.astype(np.float32, copy=False)
+            finite = np.isfinite(values)
+            if normalise:
+                values = (values - self.shift[column]) * self.scale[column]
+        if finite.all():
+            return _Values(column, values, None)
+        return _Values(column, np.where(finite, values, self.fill if normalise else np.float32(np.nan)), finite)
 
-def _shift_and_scale(
-    minimum: NDArray[np.float64], maximum: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What takes ``minimum`` to 0 and ``maximum`` to 1, and no value between them out of float32."""
-    shift, top = minimum.astype(np.float32), maximum.astype(np.float32)
-    with np.errstate(divide="ignore", over="ignore"):
-        # A range that is wider than float32 is only divided by its largest magnitude.
-        too_wide = ~np.isfinite(top - shift)
-        span = np.where(too_wide, np.maximum(-minimum, maximum), top.astype(np.float64) - shift)
-        scale = (1.0 / span).astype(np.float32)
-    return np.where(too_wide, 0, shift).astype(np.float32), np.where(np.isfinite(scale), scale, 1)
+
+def _by_column(values: Sequence[float], dimensions: Sequence[int]) -> NDArray[np.float32]:
+    return np.repeat(np.asarray(values, dtype=np.float32), dimensions)
 
 
 def _group_of(groups: list[_Group], offsets: NDArray[np.int64], dimension: int) -> _Group:
@@ -157,10 +191,15 @@ def _group_of(groups: list[_Group], offsets: NDArray[np.int64], dimension: int) 
 
 def _objects(
     group: _Group, rows: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64] | slice, NDArray[np.int64]]:
     """Which objects the events ``rows`` have, and where they go when an event begins at ``starts``."""
     first = group.offsets[rows]
-    counts = np.minimum(group.offsets[rows + 1] - first, group.dimension)
+    counts = group.offsets[rows + 1] - first
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and counts.max() <= group.dimension:
+        # All objects of neighbouring events: no need to pick them one by one.
+        low, high = int(first[0]), int(group.offsets[rows[-1] + 1])
+        return slice(low, high), np.repeat(starts - first, counts) + np.arange(low, high)
+    counts = np.minimum(counts, group.dimension)
     before = np.cumsum(counts) - counts
     running = np.arange(int(counts.sum()))
     return np.repeat(first - before, counts) + running, np.repeat(starts - before, counts) + running
@@ -168,5 +207,5 @@ def _objects(
 
 def _entries(block: Block) -> int:
     if block.flat:
-        return len(block.flat[0][1])
+        return len(block.flat[0].numbers)
     return len(block.groups[0].offsets) - 1 if block.groups else 0

@@ -1,7 +1,8 @@
 """Arithmetic on branches, for whole arrays of events at once.
 
 An expression is a number, the name of a branch, or made of these with ``+ - * / // % **``, comparisons
-(chained ones too), ``and or not`` or ``& | ~``, and the functions in ``FUNCTIONS`` and ``REDUCTIONS``.
+(chained ones too), ``and or not`` or ``& | ~``, and the functions in :mod:`mlaas.functions`. Of a jagged branch,
+``pt[0]`` and ``pt[-1]`` are one object of each event, ``pt[:2]`` the first two, ``pt[eta > 0]`` those that pass.
 Numbers are widened to int64 or float64 before they are used, so that nothing overflows that has not
 overflowed in the file; ``**`` always gives float64. Logarithms and roots of negative numbers and
 divisions by zero give NaN or infinity.
@@ -11,45 +12,19 @@ import ast
 import operator
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
 from mlaas.errors import SelectionError, suggestion
+from mlaas.functions import FUNCTIONS, REDUCTIONS, object_at, objects_where
 from mlaas.readers.arrays import as_number, is_jagged, leaf_dtype, widened
-from mlaas.readers.base import Events
+from mlaas.readers.base import Events, Kind
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 40
-
-FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
-    "log": (1, np.log),
-    "log10": (1, np.log10),
-    "exp": (1, np.exp),
-    "sqrt": (1, np.sqrt),
-    "abs": (1, np.abs),
-    "sin": (1, np.sin),
-    "cos": (1, np.cos),
-    "tan": (1, np.tan),
-    "sinh": (1, np.sinh),
-    "cosh": (1, np.cosh),
-    "arctan2": (2, np.arctan2),
-    "minimum": (2, np.minimum),
-    "maximum": (2, np.maximum),
-    "where": (3, lambda condition, yes, no: _where(condition, yes, no)),
-}
-
-REDUCTIONS: dict[str, Callable[[Any], Any]] = {
-    "sum": lambda array: _awkward().sum(array, axis=1),
-    "count": lambda array: _awkward().num(array, axis=1),
-    "any": lambda array: _awkward().any(array, axis=1),
-    "all": lambda array: _awkward().all(array, axis=1),
-    "max": lambda array: _extreme(_awkward().max, array),
-    "min": lambda array: _extreme(_awkward().min, array),
-    "mean": lambda array: _awkward().sum(array, axis=1) / _awkward().num(array, axis=1),
-}
 
 _ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -106,6 +81,10 @@ class Expression:
             raise SelectionError(f"'{text}' uses no branch")
         return cls(text, tuple(names), tree)
 
+    def kind(self, kinds: Mapping[str, Kind]) -> Kind:
+        """Whether the value is flat or jagged, where its branches are of ``kinds``."""
+        return _kind(self._tree, kinds)
+
     def evaluate(self, events: Events) -> Any:
         """Evaluate for all ``events``.
 
@@ -118,6 +97,28 @@ class Expression:
         """
         with np.errstate(all="ignore"):
             return _Evaluator(self.text, events).value(self._tree)
+
+
+def _kind(node: ast.expr, kinds: Mapping[str, Kind]) -> Kind:
+    match node:
+        case ast.Name() | ast.Attribute():
+            return kinds.get(ast.unparse(node), "flat")
+        case ast.Call(ast.Name(id=name)) if name in REDUCTIONS:
+            return "flat"
+        case ast.Subscript(slice=index):
+            return "flat" if _integer(index) is not None else "jagged"
+    operands = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
+    return "jagged" if any(_kind(operand, kinds) == "jagged" for operand in operands) else "flat"
+
+
+def _integer(node: ast.expr | None) -> int | None:
+    """The number where ``node`` is an integer that is written out, ``2`` or ``-1``."""
+    match node:
+        case ast.Constant(value=int() as value) if not isinstance(value, bool):
+            return value
+        case ast.UnaryOp(ast.USub(), ast.Constant(value=int() as value)) if not isinstance(value, bool):
+            return -value
+    return None
 
 
 def _parse(text: str) -> ast.expr:
@@ -187,6 +188,11 @@ class _Checker(_Walker):
             case ast.Call(ast.Name(id=name), args, []):
                 self._check_call(node, name, len(args))
                 return args
+            case ast.Subscript(value, ast.Slice() as index):
+                self._check_slice(index)
+                return [value]
+            case ast.Subscript(value, index):
+                return [value] if _integer(index) is not None else [value, index]
         raise self._error(node, "has something that expressions do not allow")
 
     def _dotted(self, node: ast.expr) -> str:
@@ -201,6 +207,11 @@ class _Checker(_Walker):
         for node in inner:
             if isinstance(node, ast.BinOp) and type(node.op) in _LOGIC:
                 raise self._error(node, "joins comparisons with & or | that have no parentheses")
+
+    def _check_slice(self, index: ast.Slice) -> None:
+        for bound in (index.lower, index.upper, index.step):
+            if bound is not None and (_integer(bound) is None or bound is index.step):
+                raise self._error(bound, "has a slice that is not of the form [first:past_the_last] with integers")
 
     def _check_call(self, node: ast.expr, name: str, given: int) -> None:
         if name not in FUNCTIONS and name not in REDUCTIONS:
@@ -239,6 +250,8 @@ class _Evaluator(_Walker):
                 return self._compare(node)
             case ast.Call(ast.Name(id=name), args):
                 return self._call(node, name, [self.value(argument) for argument in args])
+            case ast.Subscript(value, index):
+                return self._objects(node, self.value(value), index)
         raise AssertionError(f"{ast.dump(node)} has passed the check")
 
     def _branch(self, node: ast.expr) -> Any:
@@ -280,26 +293,21 @@ class _Evaluator(_Walker):
             raise self._error(node, f"takes {name} of one number an event; it takes lists (jagged)")
         return self._apply(node, REDUCTIONS[name], values[0])
 
+    def _objects(self, node: ast.expr, array: Any, index: ast.expr) -> Any:
+        if not is_jagged(array):
+            raise self._error(node, "takes objects of one number an event; it takes lists (jagged)")
+        if isinstance(index, ast.Slice):
+            return array[:, _integer(index.lower) : _integer(index.upper)]
+        place = _integer(index)
+        if place is not None:
+            return object_at(as_number(array), place)
+        passing = self.value(index)
+        if not is_jagged(passing) or leaf_dtype(passing).kind != "b":
+            raise self._error(index, "is no comparison of lists, which tells what objects to take")
+        return self._apply(node, objects_where, array, passing)
+
     def _apply(self, node: ast.expr, function: Callable[..., Any], *operands: Any) -> Any:
         try:
             return function(*operands)
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             raise self._error(node, "combines lists of different lengths") from error
-
-
-def _awkward() -> Any:
-    import awkward
-
-    return awkward
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    ak = _awkward()
-    condition, yes, no = ak.broadcast_arrays(condition, yes, no)
-    return ak.where(condition != 0, yes, no)
-
-
-def _extreme(reduce: Callable[..., Any], array: Any) -> Any:
-    """Largest or smallest object of each event as float64, NaN where there is none."""
-    ak = _awkward()
-    return ak.fill_none(reduce(ak.values_astype(array, np.float64), axis=1), np.nan)

@@ -75,7 +75,7 @@ def choose(
 def common_branches(
     readers: Sequence[Reader],
     selection: Selection,
-    label_branch: str | None,
+    roles: Sequence[str],
     selected: Sequence[str],
     excluded: Sequence[str],
 ) -> tuple[dict[str, Branch], dict[str, str]]:
@@ -83,7 +83,7 @@ def common_branches(
 
     Args:
         readers: The files; every one needs all branches that are used, with the same kind.
-        label_branch: Never a feature.
+        roles: Branches that are never features, such as that of the label.
         selected, excluded: See :func:`choose`; new branches need not be selected.
 
     Raises:
@@ -97,8 +97,8 @@ def common_branches(
         skipped |= reader.skipped
     required = selection.required(raw)
     candidates = selection.branches(raw)
-    candidates.pop(label_branch or "", None)
-    excluded = [pattern for pattern in excluded if pattern != label_branch]
+    candidates = {name: branch for name, branch in candidates.items() if name not in roles}
+    excluded = [pattern for pattern in excluded if pattern not in roles]
     unusable = {name: why for name, why in skipped.items() if name not in raw}
     if selected:
         fresh = [new.name for new in selection.new_branches if new.name in candidates]

@@ -1,77 +1,44 @@
-"""First pass over the data: smallest and largest value and most objects of each branch."""
+"""First pass over the data: range, moments, quantiles and numbers of objects of each branch."""
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import SpecsError, listing
 from mlaas.features import Feature
+from mlaas.prefetch import read_ahead
 from mlaas.readers import basename
 from mlaas.readers.arrays import flat_values, jagged_values
-from mlaas.readers.base import Branch, Events, Kind, Reader
+from mlaas.readers.base import Branch, Events, Reader
+from mlaas.sample import Column, EventSample, event_priorities
 from mlaas.selection import Selected, Selection
 
-FORMAT = 1
+FORMAT = 2
 # Bytes of uncompressed branches that are read at a time.
 BLOCK_BYTES = 16 << 20
 
+# Blocks that are examined together before what they showed is merged: always the same, so that the specs are.
+UNIT_BLOCKS = 8
+
 Progress = Callable[[int, int], None]
-Visitor = Callable[[int, int, Selected], None]
 
 
-@dataclass
-class BranchSpecs:
-    """What the first pass saw of one branch, over the events that the selection keeps.
+class Unit(NamedTuple):
+    """Some blocks of a file, from the first entry to past the last; a task where there are many processes."""
 
-    Attributes:
-        dtype: numpy name of the numbers in the file.
-        minimum: Smallest value that is finite in float32; None where there is none. maximum: largest.
-        dimension: Most objects in an event; 1 for flat.
-        values: Numbers seen, those that are not finite included.
-        not_finite: How many are NaN, infinite, or too large for float32.
-    """
+    number: int
+    ranges: tuple[tuple[int, int], ...]
 
-    kind: Kind
-    dtype: str
-    minimum: float | None = None
-    maximum: float | None = None
-    dimension: int = 0
-    values: int = 0
-    not_finite: int = 0
-
-    def add(self, array: Any, kept: NDArray[np.bool_]) -> None:
-        """Take in the events of ``array`` that are ``kept``, bool (n,)."""
-        if self.kind == "flat":
-            dimension, numbers = 1, flat_values(array)
-            numbers = numbers if kept.all() else numbers[kept]
-        else:
-            offsets, content = jagged_values(array)
-            counts = np.diff(offsets)
-            dimension = int(counts[kept].max(initial=0))
-            numbers = content[offsets[0] : offsets[-1]]
-            numbers = numbers if kept.all() else numbers[np.repeat(kept, counts)]
-        finite = _finite(numbers)
-        seen = BranchSpecs(self.kind, self.dtype, dimension=dimension, values=len(numbers))
-        seen.not_finite = len(numbers) - len(finite)
-        if len(finite):
-            seen.minimum, seen.maximum = float(finite.min()), float(finite.max())
-        self.merge(seen)
-
-    def merge(self, other: "BranchSpecs") -> None:
-        """Take in what was seen of the same branch elsewhere."""
-        lows = [low for low in (self.minimum, other.minimum) if low is not None]
-        highs = [high for high in (self.maximum, other.maximum) if high is not None]
-        self.minimum = min(lows, default=None)
-        self.maximum = max(highs, default=None)
-        self.dimension = max(self.dimension, other.dimension)
-        self.values += other.values
-        self.not_finite += other.not_finite
+    @property
+    def entries(self) -> int:
+        return sum(stop - start for start, stop in self.ranges)
 
 
 @dataclass
@@ -81,23 +48,51 @@ class Specs:
     Attributes:
         branches: In the order of the features.
         entries: Events that were kept.
+        sampled: Events that the quantiles were computed from: all, or so many taken at random.
         identity: See :func:`specs_identity`.
     """
 
     branches: dict[str, BranchSpecs]
     identity: dict[str, Any]
     entries: int = 0
+    sampled: int = 0
+    _sample: EventSample = field(default_factory=EventSample, compare=False, repr=False)
 
     @classmethod
     def empty(cls, branches: Mapping[str, Branch], identity: dict[str, Any]) -> Self:
         """Specs of ``branches`` before any event."""
         return cls({name: BranchSpecs(one.kind, one.dtype) for name, one in branches.items()}, identity)
 
-    def add(self, events: Events, kept: NDArray[np.bool_]) -> None:
-        """Take in those ``events`` that are ``kept``, bool (n,)."""
+    def add(self, selected: Selected, priorities: NDArray[np.uint64]) -> None:
+        """Take in the events that are kept.
+
+        Args:
+            priorities: uint64 (n,) of all events; see :func:`mlaas.sample.event_priorities`.
+        """
+        kept = selected.kept
         self.entries += int(np.count_nonzero(kept))
+        columns = _columns(selected.events, self.branches, kept)
+        for name, column in columns.items():
+            self.branches[name].add(column)
+        self._sample.add(priorities[kept], columns)
+
+    def merge(self, other: "Specs") -> None:
+        """Take in those of other events of the same branches."""
+        self.entries += other.entries
         for name, branch in self.branches.items():
-            branch.add(events[name], kept)
+            branch.merge(other.branches[name])
+        self._sample.merge(other._sample)
+
+    def successor(self) -> "Specs":
+        """Specs of the same branches before any event, which leave out of their sample what could not stay in it."""
+        branches = {name: BranchSpecs(one.kind, one.dtype) for name, one in self.branches.items()}
+        return Specs(branches, self.identity, _sample=self._sample.successor())
+
+    def finish(self) -> None:
+        """Compute the quantiles, when all events are in."""
+        self.sampled = min(self.entries, self._sample.size)
+        for name, column in self._sample.columns().items():
+            self.branches[name].describe(column)
 
     @property
     def dropped(self) -> dict[str, str]:
@@ -113,9 +108,13 @@ class Specs:
     @property
     def features(self) -> tuple[Feature, ...]:
         """All branches that are not dropped."""
+        return self.features_for(1.0)
+
+    def features_for(self, fraction: float) -> tuple[Feature, ...]:
+        """All branches that are not dropped, each with the dimension that holds ``fraction`` of the events."""
         dropped = self.dropped
         return tuple(
-            Feature(name, branch.kind, branch.dimension)
+            Feature(name, branch.kind, branch.dimension_for(fraction))
             for name, branch in self.branches.items()
             if name not in dropped
         )
@@ -143,7 +142,11 @@ class Specs:
         Raises:
             SpecsError: The file cannot be written.
         """
-        content = {"format": FORMAT, **asdict(self)}
+        branches = {name: asdict(branch) for name, branch in self.branches.items()}
+        content = {
+            "format": FORMAT, "identity": self.identity, "entries": self.entries, "sampled": self.sampled,
+            "branches": branches,
+        }  # fmt: skip
         unfinished = Path(f"{path}.{os.getpid()}.part")
         try:
             unfinished.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
@@ -164,42 +167,33 @@ class Specs:
             if content["format"] != FORMAT:
                 raise SpecsError(f"{path}: specs of format {content['format']}; expected {FORMAT}")
             branches = {name: BranchSpecs(**one) for name, one in content["branches"].items()}
-            return cls(branches, content["identity"], content["entries"])
+            return cls(branches, content["identity"], content["entries"], content["sampled"])
         except OSError as error:
             raise SpecsError(f"{path}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SpecsError(f"{path}: not specs as mlaas writes them, remove the file") from error
 
 
-@dataclass(frozen=True)
-class Pass:
-    """One pass over the events of several files.
+def units(readers: Sequence[Reader], limits: Sequence[int], names: Sequence[str]) -> list[Unit]:
+    """All events of ``readers``, up to the ``limits``, in order.
 
-    Attributes:
-        limits: For each reader how many of its first events to read.
-        names: Branches to read.
-        selection: Applied to every block of events.
-        progress: Called with events done and events in all.
+    Args:
+        names: Branches that will be read.
     """
+    found = []
+    for number, (reader, limit) in enumerate(zip(readers, limits, strict=True)):
+        ranges = reader.blocks(names, limit, BLOCK_BYTES)
+        found += [Unit(number, tuple(ranges[at : at + UNIT_BLOCKS])) for at in range(0, len(ranges), UNIT_BLOCKS)]
+    return found
 
-    readers: Sequence[Reader]
-    limits: Sequence[int]
-    names: Sequence[str]
-    selection: Selection = field(default_factory=Selection)
-    progress: Progress | None = None
 
-    def run(self, *visitors: Visitor) -> None:
-        """Call each of ``visitors`` with file number, first entry and selected events of every block."""
-        done, total = 0, sum(self.limits)
-        for number, (reader, limit) in enumerate(zip(self.readers, self.limits, strict=True)):
-            for start, stop in reader.blocks(self.names, limit, BLOCK_BYTES):
-                events = reader.read(self.names, start, stop)
-                selected = self.selection.apply(events, stop - start)
-                for visit in visitors:
-                    visit(number, start, selected)
-                done += stop - start
-                if self.progress is not None:
-                    self.progress(done, total)
+def selected_blocks(
+    reader: Reader, unit: Unit, names: Sequence[str], selection: Selection
+) -> Iterator[tuple[int, Selected]]:
+    """First entry and events of every block of ``unit``, while a thread reads ahead."""
+    blocks = ((start, stop, reader.read(names, start, stop)) for start, stop in unit.ranges)
+    for start, stop, events in read_ahead(blocks):
+        yield start, selection.apply(events, stop - start)
 
 
 def compute_specs(
@@ -208,8 +202,6 @@ def compute_specs(
     selection: Selection,
     limits: Sequence[int] | None = None,
     progress: Progress | None = None,
-    visitors: Sequence[Visitor] = (),
-    also: Sequence[str] = (),
 ) -> Specs:
     """Read every event once.
 
@@ -217,17 +209,22 @@ def compute_specs(
         readers: The files, whose branches are alike.
         branches: Those to describe, new ones of ``selection`` included.
         limits: For each reader how many of its first events to take; None takes all.
-        visitors: See :meth:`Pass.run`; they see the same events, for a pass less.
-        also: Branches that the visitors need besides.
     """
     limits = [reader.entries for reader in readers] if limits is None else limits
     specs = Specs.empty(branches, specs_identity(readers, branches, selection, limits))
     in_files = readers[0].branches
-    needed = [*branches, *selection.required(in_files), *also]
-    names = [name for name in dict.fromkeys(needed) if name in in_files]
-    Pass(readers, limits, names, selection, progress).run(
-        lambda _number, _start, selected: specs.add(selected.events, selected.kept), *visitors
-    )
+    names = [name for name in dict.fromkeys([*branches, *selection.required(in_files)]) if name in in_files]
+    done, total = 0, sum(limits)
+    for unit in units(readers, limits, names):
+        reader = readers[unit.number]
+        part = specs.successor()
+        for start, selected in selected_blocks(reader, unit, names, selection):
+            part.add(selected, event_priorities(reader.identity, start, start + len(selected.kept)))
+            done += len(selected.kept)
+            if progress is not None:
+                progress(done, total)
+        specs.merge(part)
+    specs.finish()
     return specs
 
 
@@ -248,18 +245,23 @@ def specs_identity(
     }
 
 
-def _finite(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Those of ``numbers`` that are finite in float32; bool as 0 and 1."""
-    if numbers.dtype.kind == "b":
-        return numbers.view(np.uint8)
-    if numbers.dtype.kind != "f" or not len(numbers):
-        return numbers
-    with np.errstate(over="ignore", invalid="ignore"):
-        # One NaN or infinity shows in the extremes, so most arrays need no mask.
-        extremes = np.array([numbers.min(), numbers.max()]).astype(np.float32)
-        if np.isfinite(extremes).all():
-            return numbers
-        return numbers[np.isfinite(numbers.astype(np.float32))]
+def _columns(events: Events, branches: Mapping[str, BranchSpecs], kept: NDArray[np.bool_]) -> dict[str, Column]:
+    """The events that are ``kept``, bool (n,); branches whose objects sit at the same offsets share their counts."""
+    every = bool(kept.all())
+    columns = {}
+    before: NDArray[np.int64] | None = None
+    for name, branch in branches.items():
+        if branch.kind == "flat":
+            numbers = flat_values(events[name])
+            columns[name] = Column(None, numbers if every else numbers[kept])
+            continue
+        offsets, content = jagged_values(events[name])
+        if before is None or not np.array_equal(offsets, before):
+            before, counts = offsets, np.diff(offsets)
+            objects = slice(None) if every else np.repeat(kept, counts)
+            counts = counts if every else counts[kept]
+        columns[name] = Column(counts, content[offsets[0] : offsets[-1]][objects])
+    return columns
 
 
 def _difference(what: str, had: Any, expected: Any) -> str:

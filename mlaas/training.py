@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mlaas.dataset import Dataset, Part
+from mlaas.dataset import EventData, Part
 from mlaas.errors import ModelError
 from mlaas.export import ReferenceEvents
 from mlaas.metrics import auc
@@ -39,7 +39,7 @@ class Evaluation:
 
 def train(
     trainer: Trainer,
-    dataset: Dataset,
+    dataset: EventData,
     epochs: int,
     batch_size: int,
     tell: Callable[[EpochResult], None],
@@ -76,13 +76,13 @@ def train(
     return results
 
 
-def evaluate(trainer: Trainer, dataset: Dataset, part: Part) -> Evaluation | None:
+def evaluate(trainer: Trainer, dataset: EventData, part: Part) -> Evaluation | None:
     """Loss and AUC of one part; None where it has no events."""
     losses, sizes = [], []
     outputs: list[FloatArray] = []
     truths: list[FloatArray] = []
     for chunk in dataset.chunks(part):
-        losses.append(trainer.evaluate(chunk.x, targets(trainer, dataset, chunk.y)))
+        losses.append(trainer.evaluate(chunk.x, targets(trainer, dataset, chunk.y), chunk.weights))
         sizes.append(len(chunk.y))
         outputs.append(trainer.predict(chunk.x))
         truths.append(chunk.y)
@@ -97,18 +97,18 @@ def evaluate(trainer: Trainer, dataset: Dataset, part: Part) -> Evaluation | Non
     return Evaluation(sum(sizes), loss, area)
 
 
-def targets(trainer: Trainer, dataset: Dataset, labels: FloatArray) -> FloatArray:
+def targets(trainer: Trainer, dataset: EventData, labels: FloatArray) -> FloatArray:
     """Labels as the loss wants them: the index of the class, or the label itself."""
     if not trainer.classifies or not dataset.classes:
         return labels
     return _class_indices(dataset, labels).astype(np.float32)
 
 
-def _class_indices(dataset: Dataset, labels: FloatArray) -> npt.NDArray[np.int64]:
+def _class_indices(dataset: EventData, labels: FloatArray) -> npt.NDArray[np.int64]:
     return np.searchsorted(np.asarray(dataset.classes, np.float32), labels)
 
 
-def reference_events(trainer: Trainer, dataset: Dataset) -> ReferenceEvents:
+def reference_events(trainer: Trainer, dataset: EventData) -> ReferenceEvents:
     """The first events of the test part (of the training part where that is empty), evenly from all files."""
     part: Part = "test" if dataset.counts["test"] else "train"
     raw, _ = next(iter(dataset.raw_chunks(part)))
@@ -117,12 +117,12 @@ def reference_events(trainer: Trainer, dataset: Dataset) -> ReferenceEvents:
     return ReferenceEvents(chosen, trainer.predict(x))
 
 
-def _train_epoch(trainer: Trainer, dataset: Dataset, epoch: int, epochs: int, batch_size: int) -> float:
+def _train_epoch(trainer: Trainer, dataset: EventData, epoch: int, epochs: int, batch_size: int) -> float:
     """Mean loss over the events of the training part."""
     losses, sizes, done = [], [], 0
     with progress_bar(f"epoch {epoch + 1}/{epochs}") as update:
         for chunk in dataset.chunks("train", epoch):
-            losses.append(trainer.fit(chunk.x, targets(trainer, dataset, chunk.y), batch_size))
+            losses.append(trainer.fit(chunk.x, targets(trainer, dataset, chunk.y), batch_size, chunk.weights))
             sizes.append(len(chunk.y))
             done += len(chunk.y)
             update(done, dataset.counts["train"])

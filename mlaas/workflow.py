@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
-from mlaas.dataset import Dataset, DatasetParams
+from mlaas.dataset import Dataset, DatasetParams, EventData
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
@@ -74,6 +74,8 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
         model_function = load_model_function(options.model)
         width = len(dataset.columns)
         trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
+        if trainer.classifies:
+            dataset.require_every_class()
         check_exportable(trainer)
         epochs = train(
             trainer, dataset, params.epochs, params.batch_size, lambda result: tell(_epoch_line(result, params))
@@ -117,7 +119,7 @@ def _check_outputs(options: TrainOptions) -> None:
         raise ParameterError(f"--fout {options.fout}: expected a name that ends in {', '.join(FOUT_SUFFIXES)}")
 
 
-def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> Dataset:
+def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
     with progress_bar("first pass") as update:
         return Dataset(
             parse_files(options.files, params.redirector),
@@ -131,6 +133,15 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
                 test=params.split,
                 seed=options.seed,
                 fill=params.nan,
+                normalisation=params.normalisation,
+                jagged_quantile=params.jagged_quantile,
+                weight_branch=params.weight,
+                cross_sections=params.cross_sections,
+                luminosity=params.luminosity,
+                balance=params.balance,
+                event_number=params.event_number,
+                folds=params.folds,
+                fold=params.fold,
             ),
             tree=params.branch,
             dtype=options.dtype,
@@ -140,11 +151,12 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
         )
 
 
-def _tell_dataset(dataset: Dataset, params: TrainParams, tell: Tell) -> None:
+def _tell_dataset(dataset: EventData, params: TrainParams, tell: Tell) -> None:
     for path, entries in dataset.entries.items():
         tell(f"{path}: {entries} events")
     for cut, left in dataset.cutflow.items():
-        tell(f"cut {cut}: {left} events left")
+        by_file = ", ".join(f"{flow[cut]} of {path}" for path, flow in dataset.cutflows.items())
+        tell(f"cut {cut}: {left} events left" + (f" ({by_file})" if len(dataset.cutflows) > 1 else ""))
     jagged = sum(feature.kind == "jagged" for feature in dataset.features)
     tell(
         f"{len(dataset.features) - jagged} flat and {jagged} jagged features in {len(dataset.columns)} columns;"
@@ -167,7 +179,7 @@ def _figures(loss: float, auc: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if auc is None else f", AUC {auc:.4f}")
 
 
-def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
+def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
     return {
         "model": name,
         "test_auc": test and test.auc,
@@ -178,6 +190,7 @@ def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evalu
         "columns": len(dataset.columns),
         "classes": list(dataset.classes),
         "cutflow": dict(dataset.cutflow),
+        "cutflow_by_file": dataset.cutflows,
         "epochs": [asdict(result) for result in epochs],
     }
 
@@ -185,7 +198,7 @@ def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evalu
 def _export_and_publish(
     options: TrainOptions,
     trainer: Trainer,
-    dataset: Dataset,
+    dataset: EventData,
     name: str,
     summary: dict[str, Any],
     params: TrainParams,
@@ -230,7 +243,7 @@ def _keep(bundle: Path, options: TrainOptions) -> str:
     return f"the trained model is kept, publish it by: {how}"
 
 
-def _lineage(options: TrainOptions, dataset: Dataset, params: TrainParams) -> dict[str, Any]:
+def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
     """Where the model comes from."""
     return {
         "files": [{"path": path, "entries": entries} for path, entries in dataset.entries.items()],

@@ -1,6 +1,9 @@
 """Files and labels in, mixed, shuffled, split and prefetched chunks out."""
 
-from mlaas.dataset.dataset import Chunk, Dataset, DatasetParams
+from mlaas.dataset.base import EventData
+from mlaas.dataset.chunks import Chunk
+from mlaas.dataset.dataset import Dataset
+from mlaas.dataset.params import DatasetParams
 from mlaas.dataset.split import PARTS, Part
 
-__all__ = ["PARTS", "Chunk", "Dataset", "DatasetParams", "Part"]
+__all__ = ["PARTS", "Chunk", "Dataset", "DatasetParams", "EventData", "Part"]

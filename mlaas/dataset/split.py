@@ -1,13 +1,16 @@
-"""Which part of the data an event belongs to: a fixed function of file name, entry and seed."""
+"""Which part of the data an event belongs to: a fixed function of file name, entry and seed, or of its number."""
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.readers import basename
+from mlaas.readers.arrays import flat_values
+from mlaas.readers.base import Events
+from mlaas.sample import splitmix64
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -20,35 +23,42 @@ class Split:
     Attributes:
         test: Fraction of all events.
         validation: Fraction of the events that are not in the test part.
+        event_number: Branch that tells events apart; with ``folds`` the test part has those events whose number
+            is ``fold`` modulo ``folds``, instead of a fraction.
     """
 
     seed: int
     test: float
     validation: float
+    event_number: str | None = None
+    folds: int = 0
+    fold: int = 0
 
-    def parts(self, path: str, start: int, stop: int) -> NDArray[np.int8]:
+    def of(self, path: str, start: int, entries: int, events: Events) -> NDArray[np.int8]:
+        """As :meth:`parts`, for ``events`` that are ``entries`` many from ``start`` on."""
+        numbers = flat_values(events[self.event_number]) if self.folds and self.event_number else None
+        return self.parts(path, start, start + entries, numbers)
+
+    def parts(self, path: str, start: int, stop: int, numbers: NDArray[Any] | None = None) -> NDArray[np.int8]:
         """Part of each of the entries of a file from ``start`` up to ``stop``, as its place in ``PARTS``.
 
         Args:
             path: Only its last part counts, so that the split is the same wherever the file lies.
+            numbers: Event numbers (stop - start,); None where there are no folds.
 
         Returns:
             int8 (stop - start,)
         """
         name = f"{self.seed}/{basename(path)}"
         key = np.uint64(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
-        bits = _splitmix64(np.arange(start, stop, dtype=np.uint64), key)
+        bits = splitmix64(np.arange(start, stop, dtype=np.uint64), key)
         uniform = (bits >> np.uint64(11)) * 2.0**-53
         parts = np.zeros(stop - start, dtype=np.int8)
+        if numbers is not None:
+            parts[uniform < self.validation] = PARTS.index("validation")
+            wide = np.uint64 if numbers.dtype.kind == "u" else np.int64
+            parts[numbers.astype(wide) % wide(self.folds) == self.fold] = PARTS.index("test")
+            return parts
         parts[uniform < self.test + (1 - self.test) * self.validation] = PARTS.index("validation")
         parts[uniform < self.test] = PARTS.index("test")
         return parts
-
-
-def _splitmix64(counter: NDArray[np.uint64], state: np.uint64) -> NDArray[np.uint64]:
-    """The ``counter``-th numbers of the SplitMix64 generator with ``state`` (Steele et al., OOPSLA 2014)."""
-    bits = counter * np.uint64(0x9E3779B97F4A7C15) + state
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))
-    return mixed

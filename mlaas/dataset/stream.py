@@ -1,81 +1,117 @@
 """Going through a file once, in step with other files."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlaas.assembly import Block
-from mlaas.readers.base import Events, Reader
+from mlaas.assembly import Matrix
 
-# Uncompressed bytes that all files together keep in memory, and the least and most for one file.
-BUFFERED_BYTES = 128 << 20
-FILE_BYTES = (1 << 19, 16 << 20)
+# Data that take no more than this stay in memory, so that only the first epoch reads them.
+KEPT_BYTES = 32 << 20
+
+
+class Placeable(Protocol):
+    """Events whose rows can be copied into a matrix."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that they take."""
+        ...
+
+    def place(self, rows: NDArray[np.int64], out: Matrix, targets: NDArray[np.int64]) -> None:
+        """Write the events ``rows``, ascending, to the rows ``targets`` of ``out``, which has no events there yet."""
+        ...
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A block of events, which of them are wanted, and their labels.
+    """A block of events, to which part each belongs, and their labels and weights.
 
     Attributes:
-        wanted: bool (n,).
-        labels: float32 (n,).
+        parts: int8 (n,), as their places in ``PARTS``, -1 for events that the selection drops.
+        labels: float32 (n,). weights: float32 (n,), None where all are 1.
     """
 
-    block: Block
-    wanted: NDArray[np.bool_]
+    block: Placeable
+    parts: NDArray[np.int8]
     labels: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """Rows int64 (n,) of a block of events."""
 
     prepared: Prepared
     rows: NDArray[np.int64]
 
 
+class Kept:
+    """The blocks of data that are small; none as soon as they turn out not to be."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[int, int], Prepared] = {}
+        self._room = KEPT_BYTES
+        self._lock = threading.Lock()
+
+    def get(self, file: int, start: int) -> Prepared | None:
+        """The block of file number ``file`` that begins at entry ``start``, if it is kept."""
+        return self._blocks.get((file, start))
+
+    def put(self, file: int, start: int, prepared: Prepared) -> None:
+        """Keep a block, if there is room for all."""
+        with self._lock:
+            if self._room < 0 or (file, start) in self._blocks:
+                return
+            self._room -= prepared.block.nbytes + prepared.labels.nbytes
+            self._blocks[file, start] = prepared
+            if self._room < 0:
+                self._blocks = {}
+
+
 class Stream:
     """Reads a file block by block, and hands out the wanted events of any range that follows the last.
 
     Args:
-        names: Branches to read.
-        limit: How many of the first events there are to hand out.
-        files: How many files share the memory.
-        prepare: From the events of a block and its first entry to what is kept of it.
+        ranges: The blocks of the file, each from its first entry to past its last.
+        order: Puts the blocks in random order; None leaves them as they are.
+        read: Reads a block.
+        part: The events that are wanted, as a place in ``PARTS``.
     """
 
     def __init__(
         self,
-        reader: Reader,
-        names: Sequence[str],
-        limit: int,
-        files: int,
-        prepare: Callable[[Events, int, int], Prepared],
+        ranges: Sequence[tuple[int, int]],
+        order: np.random.Generator | None,
+        read: Callable[[int, int], Prepared],
+        part: int,
     ) -> None:
-        self._reader = reader
-        self._names = names
-        self._prepare = prepare
-        size = min(max(BUFFERED_BYTES // files, FILE_BYTES[0]), FILE_BYTES[1])
-        self._ranges = iter(reader.blocks(names, limit, size))
+        self._read = read
+        self._part = part
+        places = range(len(ranges)) if order is None else order.permutation(len(ranges))
+        self._ranges = iter([ranges[place] for place in places])
         self._start = self._stop = 0
         self._current: Prepared | None = None
 
     def take(self, start: int, stop: int) -> Iterator[Segment]:
-        """The wanted events from ``start``, where the last call ended, up to ``stop``."""
+        """The wanted events from ``start``, where the last call ended, up to ``stop``, counted in the order taken."""
         while start < stop:
             if start >= self._stop or self._current is None:
                 self._current = None
-                self._start, self._stop = next(self._ranges)
-                events = self._reader.read(self._names, self._start, self._stop)
-                self._current = self._prepare(events, self._start, self._stop)
+                first, last = next(self._ranges)
+                self._start, self._stop = self._stop, self._stop + last - first
+                self._current = self._read(first, last)
             end = min(stop, self._stop)
-            wanted = self._current.wanted[start - self._start : end - self._start]
+            wanted = self._current.parts[start - self._start : end - self._start] == self._part
             rows = np.flatnonzero(wanted) + (start - self._start)
             if len(rows):
                 yield Segment(self._current, rows)
             start = end
+        if start >= self._stop:
+            self._current = None
 
 
 def chunk_bounds(sizes: Sequence[int], chunk_size: int) -> NDArray[np.int64]:

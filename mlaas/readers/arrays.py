@@ -26,16 +26,24 @@ def flat_values(array: Any) -> NDArray[Any]:
     """Numbers (n,) of a flat awkward array, not copied where possible."""
     import awkward as ak
 
+    layout = getattr(array, "layout", None)
+    if isinstance(layout, ak.contents.NumpyArray):  # what files have, without the way through awkward's dispatch
+        return np.asarray(layout.data)
     values: NDArray[Any] = ak.to_numpy(array, allow_missing=False)
     return values
 
 
 def jagged_values(array: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Offsets (n + 1,) and numbers of a jagged awkward array; event i has ``numbers[offsets[i]:offsets[i + 1]]``."""
-    layout = array.layout.to_ListOffsetArray64(False)
+    import awkward as ak
+
+    layout = array.layout
+    if not (isinstance(layout, ak.contents.ListOffsetArray) and layout.offsets.dtype == np.int64):
+        layout = layout.to_ListOffsetArray64(False)
     offsets: NDArray[np.int64] = np.asarray(layout.offsets.data)
-    content: NDArray[Any] = np.asarray(layout.content.to_backend_array())
-    return offsets, content
+    inner = layout.content
+    content: NDArray[Any] = inner.data if isinstance(inner, ak.contents.NumpyArray) else inner.to_backend_array()
+    return offsets, np.asarray(content)
 
 
 def widened(array: Any) -> Any:

@@ -23,12 +23,12 @@ class Trainer(Protocol):
     classifies: bool
     """Whether the loss compares with the index of a class; with the label itself otherwise."""
 
-    def fit(self, x: FloatArray, y: FloatArray, batch_size: int) -> float:
-        """One pass over a chunk: (n, width) and (n,) → mean loss."""
+    def fit(self, x: FloatArray, y: FloatArray, batch_size: int, weights: FloatArray | None = None) -> float:
+        """One pass over a chunk: (n, width), (n,) and the weights (n,) of its events → mean loss."""
         ...
 
-    def evaluate(self, x: FloatArray, y: FloatArray) -> float:
-        """Mean loss on (n, width) and (n,), without training."""
+    def evaluate(self, x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> float:
+        """Mean loss on (n, width) and (n,) with the weights (n,) of the events, without training."""
         ...
 
     def predict(self, x: FloatArray) -> FloatArray:

@@ -39,16 +39,20 @@ class KerasTrainer:
             lambda x: model(x, training=False), input_signature=[tf.TensorSpec((None, width), tf.float32)]
         )
 
-    def fit(self, x: FloatArray, y: FloatArray, batch_size: int) -> float:
+    def fit(self, x: FloatArray, y: FloatArray, batch_size: int, weights: FloatArray | None = None) -> float:
         # The chunk comes shuffled; shuffling it again would cost a copy.
         history = self._run(
-            lambda: self.model.fit(x, self._targets(y), batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
+            lambda: self.model.fit(
+                x, self._targets(y), sample_weight=weights, batch_size=batch_size, epochs=1, shuffle=False, verbose=0
+            )
         )
         return float(history.history["loss"][0])
 
-    def evaluate(self, x: FloatArray, y: FloatArray) -> float:
+    def evaluate(self, x: FloatArray, y: FloatArray, weights: FloatArray | None = None) -> float:
         results = self._run(
-            lambda: self.model.evaluate(x, self._targets(y), batch_size=PREDICTION_BATCH, verbose=0, return_dict=True)
+            lambda: self.model.evaluate(
+                x, self._targets(y), sample_weight=weights, batch_size=PREDICTION_BATCH, verbose=0, return_dict=True
+            )
         )
         return float(results["loss"])
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from mlaas.errors import SelectionError
 from mlaas.expressions import MAX_LENGTH, Expression
+from mlaas.readers.arrays import is_jagged
+from mlaas.readers.base import Kind
 
 EVENTS = {
     "n": ak.Array(np.array([1, 2, 5, 0], "u4")),
@@ -60,6 +62,16 @@ def value(text: str) -> list:
         ("sinh(0*met) + cosh(0*met) + arctan2(0*met, 1)", [1, 1, 1, 1]),
         ("log10(exp(0 * n)) + log(n / n)", [0, 0, 0, math.nan]),
         ("  n\n + 1 ", [2, 3, 6, 1]),
+        ("pt[:2]", [[30, 5], [], [12], [1, 2]]),
+        ("pt[1:]", [[5], [], [], [2, 3]]),
+        ("pt[-1:]", [[5], [], [12], [3]]),
+        ("pt[Jet.PT > 1]", [[30], [], [12], [1, 2, 3]]),
+        ("sum(pt[pt > 4])", [35, 0, 12, 0]),
+        ("count(pt[pt > 2 and Jet.PT < 9][:1])", [1, 0, 1, 0]),
+        ("pt[0] > 10", [True, False, True, False]),
+        ("hypot(n, 0) + floor(met) + round(met) + ceil(0 * met)", [21, 42, 5, -6]),
+        ("isnan(pt[1])", [False, True, True, False]),
+        ("delta_phi(3 + 0 * n, -3)", [6 - 2 * math.pi] * 4),
     ],
 )
 def test_values(text: str, expected: list) -> None:
@@ -70,6 +82,24 @@ def test_reductions_of_no_object_are_missing() -> None:
     np.testing.assert_equal(value("max(pt)"), [30, math.nan, 12, 3])
     np.testing.assert_equal(value("min(Jet.PT)"), [1, math.nan, 2, 7])
     np.testing.assert_equal(value("mean(pt)"), [17.5, math.nan, 12, 2])
+
+
+def test_objects_that_are_not_there_are_missing() -> None:
+    np.testing.assert_equal(value("pt[0]"), [30, math.nan, 12, 1])
+    np.testing.assert_equal(value("pt[1]"), [5, math.nan, math.nan, 2])
+    np.testing.assert_equal(value("pt[-1]"), [5, math.nan, 12, 3])
+    np.testing.assert_equal(value("Jet.PT[-2]"), [3, math.nan, math.nan, 8])
+    np.testing.assert_equal(value("(pt > 4)[0]"), [1, math.nan, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "text", ["n + 1", "pt * 2", "sum(pt)", "pt[0]", "pt[:2]", "pt[pt > 3]", "pt + met", "-pt", "where(flag, pt, met)",
+             "max(pt[pt > 3]) + n", "n < 1 and flag", "1 < pt < 3", "not any(pt > 1)", "sum(Jet.PT) * Jet.PT"]
+)  # fmt: skip
+def test_the_kind_is_known_without_the_events(text: str) -> None:
+    kinds: dict[str, Kind] = {name: "jagged" if is_jagged(array) else "flat" for name, array in EVENTS.items()}
+    expression = Expression.parse(text)
+    assert (expression.kind(kinds) == "jagged") == is_jagged(expression.evaluate(EVENTS))
 
 
 def test_undefined_values_are_not_errors() -> None:
@@ -99,7 +129,14 @@ def test_large_powers_cost_nothing() -> None:
         ("where(n)", 1, "1 arguments where it takes 3"),
         ("n > 2 & met > 3", 5, "parentheses"),
         ("met & n", 1, "parentheses"),
-        ("n[0]", 1, "do not allow"),
+        ("n[0]", 1, "one number an event"),
+        ("pt[::2]", 6, "not of the form"),
+        ("pt[n:]", 4, "not of the form"),
+        ("pt[0.5]", 4, "no comparison of lists"),
+        ("pt[flag]", 4, "no comparison of lists"),
+        ("met + pt[Jet.PT]", 10, "no comparison of lists"),
+        ("pt['a']", 4, "do not allow"),
+        ("pt[0, 1]", 4, "do not allow"),
         ("'a' + n", 1, "do not allow"),
         ("n if flag else met", 1, "do not allow"),
         ("lambda: n", 1, "do not allow"),
@@ -143,6 +180,8 @@ def test_lists_of_different_lengths_do_not_combine() -> None:
     events = {"a": ak.Array([[1.0], [2.0, 3.0]]), "b": ak.Array([[1.0, 2.0], [3.0]])}
     with pytest.raises(SelectionError, match="lists of different lengths"):
         Expression.parse("a * b").evaluate(events)
+    with pytest.raises(SelectionError, match="lists of different lengths"):
+        Expression.parse("a[b > 1]").evaluate(events)
 
 
 @pytest.mark.parametrize(

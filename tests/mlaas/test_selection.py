@@ -184,7 +184,7 @@ def test_errors_name_the_place_in_the_file(tmp_path: Path, path: str, value: Any
         ("new_branch.log_partonE.def", "sum(partonE)", r"log_partonE\.type: 'jagged' is declared, .* is flat"),
         ("new_branch.nJets_square.def", "partonE*2", r"nJets_square\.type: 'flat' is declared, .* is jagged"),
         ("flat_cut.nLeptons.cut", "nLeptons", r"flat_cut\.nLeptons\.cut: 'nLeptons' is not a comparison"),
-        ("flat_cut.nLeptons.cut", "partonPt>2", r"flat_cut\.nLeptons\.cut: .*is jagged: expected \["),
+        ("flat_cut.nLeptons.cut", "partonPt>2", r"flat_cut\.nLeptons\.cut: .*is jagged: expected any"),
         ("jagged_cut.partonPt.cut", ["nJets>2", "any"], r"jagged_cut\.partonPt\.cut: .*is flat"),
     ],
 )
@@ -221,3 +221,68 @@ def test_files_that_are_not_json(tmp_path: Path) -> None:
     with pytest.raises(SelectionError, match="expected an object"):
         Selection.from_file(path)
     assert Selection.from_file(None) == Selection()
+
+
+YAML = """
+define:                         # in order; flat or jagged follows from the definition
+  hard: partonE[partonPt > 300]
+  ht: sum(hard)
+cuts:
+  - nLeptons <= 2
+  - a hard parton: any(partonPt > 300) and partonPt[0] > 200
+  - count(hard) < 4
+remove: [nJets, hard]
+"""
+
+
+def test_yaml_says_more_in_less(tmp_path: Path) -> None:
+    (tmp_path / "preproc.yaml").write_text(YAML)
+    selection = Selection.from_file(tmp_path / "preproc.yaml")
+    events, rows = make_events()
+    selected = selection.apply(events, len(rows))
+    kept = [
+        row["nLeptons"] <= 2 and any(one > 300 for one in row["partonPt"]) and row["partonPt"][0] > 200 for row in rows
+    ]
+    assert 0 < sum(kept) < len(rows)
+    np.testing.assert_array_equal(selected.kept, kept)
+    assert selection.labels() == ["nLeptons <= 2", "a hard parton", "count(hard) < 4"]
+    hard = [[energy for energy, pt in zip(row["partonE"], row["partonPt"], strict=True) if pt > 300] for row in rows]
+    assert selected.events["hard"].to_list() == hard
+    branches = selection.branches(BRANCHES)
+    assert {name: branch.kind for name, branch in branches.items()} == {
+        "nLeptons": "flat", "partonE": "jagged", "partonPt": "jagged", "ht": "flat"
+    }  # fmt: skip
+    renamed = YAML.replace("a hard parton", "another name")
+    (tmp_path / "renamed.yml").write_text(renamed)
+    assert Selection.from_file(tmp_path / "renamed.yml").digest == selection.digest
+
+
+def test_yaml_takes_the_sections_of_json_too(tmp_path: Path) -> None:
+    (tmp_path / "preproc.yaml").write_text(json.dumps(DOCUMENTED))
+    assert Selection.from_file(tmp_path / "preproc.yaml") == Selection.from_dict(DOCUMENTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cuts: [", r"preproc\.yaml: not YAML in line 1, character \d+"),
+        ("define:\n  a: nJets\n  a: nJets * 2\n", r"line 2: the key 'a' is there twice"),
+        ("cuts: nJets > 2", "cuts: 'nJets > 2' is given; expected a list"),
+        ("cuts:\n  - nJets >\n", r"cuts\[1\]: '▸nJets >' is not an expression"),
+        ("cuts:\n  - nJets > 1\n  - {a: nJets > 1, b: nJets > 2}\n", r"cuts\[2\]: .*expected a cut, or a name"),
+        ("define:\n  a: 5\n", "define.a: 5 is given; expected an expression in quotes"),
+        ("remove: nJets", "remove: 'nJets' is given; expected a list of branch names"),
+        ("cut: []", "unknown key 'cut'; did you mean cuts"),
+        ("cuts: !!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_errors_in_yaml_name_the_place(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "preproc.yaml").write_text(text)
+    with pytest.raises(SelectionError, match=message) as caught:
+        Selection.from_file(tmp_path / "preproc.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cut_on_lists_says_how_to_make_it_one_number() -> None:
+    with pytest.raises(SelectionError, match=r"cuts\[1\]: 'partonPt > 3' is jagged: expected any\(…\) or all"):
+        Selection.from_dict({"cuts": ["partonPt > 3"]}).apply(make_events(20)[0], 20)

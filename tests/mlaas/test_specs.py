@@ -4,15 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 import pytest
 import uproot
 
+from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import SpecsError
 from mlaas.readers import Branch, open_reader
+from mlaas.sample import Column, EventSample, event_priorities, take
 from mlaas.selection import Selection
-from mlaas.specs import BranchSpecs, Specs, compute_specs
+from mlaas.specs import Specs, compute_specs
 from tests.mlaas.samples import jagged, make_sample
 
 
@@ -91,13 +92,17 @@ def test_empty_branches_are_dropped_and_constant_ones_are_kept(tmp_path: Path) -
 def test_merging_equals_one_pass() -> None:
     rng = np.random.default_rng(1)
     counts = rng.integers(0, 5, 100)
-    array = ak.unflatten(rng.normal(size=counts.sum()), counts)
-    kept = rng.random(100) < 0.5
+    numbers = rng.normal(3, 1e-3, size=counts.sum())
+    numbers[4] = np.nan
+    cut = counts[:30].sum()
     whole, first, second = (BranchSpecs("jagged", "float64") for _ in range(3))
-    whole.add(array, kept)
-    first.add(array[:30], kept[:30])
-    second.add(array[30:], kept[30:])
+    whole.add(Column(counts, numbers))
+    first.add(Column(counts[:30], numbers[:cut]))
+    second.add(Column(counts[30:], numbers[cut:]))
     first.merge(second)
+    assert first.mean == pytest.approx(np.nanmean(numbers), rel=1e-12)
+    assert first.deviation == pytest.approx(np.nanstd(numbers), rel=1e-9)
+    first.mean, first.variance = whole.mean, whole.variance
     assert first == whole
 
 
@@ -132,7 +137,7 @@ def test_stale_specs_say_what_differs(saved: tuple[Specs, Path], what: str, valu
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "branches": {"x": {"kind": 1, "new": 2}}}']
+    "content", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "branches": {"x": {"kind": 1, "new": 2}}}']
 )
 def test_damaged_specs_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "specs.json"
@@ -144,9 +149,69 @@ def test_damaged_specs_are_refused(tmp_path: Path, content: str) -> None:
 def test_specs_of_another_format_and_missing_ones(saved: tuple[Specs, Path]) -> None:
     _, path = saved
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(SpecsError, match="format 99; expected 1"):
+    with pytest.raises(SpecsError, match="format 99; expected 2"):
         Specs.load(path)
     with pytest.raises(SpecsError, match=r"none\.json: No such file"):
         Specs.load(path.with_name("none.json"))
     with pytest.raises(SpecsError, match="cannot be written"):
         Specs.empty({"x": Branch("x", "flat", "int32")}, {}).save(path.parent / "no" / "specs.json")
+
+
+def test_moments_quantiles_and_multiplicity(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path / "a.root", 300)
+    specs = specs_of([str(sample)])
+    assert specs.sampled == specs.entries == 300
+    values = np.concatenate(sample.jagged["pt"]).astype(np.float64)
+    found = specs.branches["pt"]
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    assert found.deviation == pytest.approx(values.std(), rel=1e-9)
+    for level, value in found.quantiles.items():
+        assert value == pytest.approx(np.quantile(values, float(level)), rel=1e-12)
+    assert found.multiplicity == np.bincount([len(one) for one in sample.jagged["pt"]]).tolist()
+    assert specs.branches["met"].multiplicity == []
+
+
+def test_missing_values_are_told_apart_from_infinite_ones(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "a.root", {"x": np.array([1.0, np.nan, np.inf, np.nan])}, {"x": "f8"})
+    found = specs_of([path]).branches["x"]
+    assert (found.values, found.not_finite, found.missing) == (4, 3, 2)
+
+
+def test_dimension_for_a_fraction_of_the_events_and_what_it_leaves_out() -> None:
+    specs = BranchSpecs("jagged", "float32")
+    specs.add(Column(np.array([0, 1, 1, 2, 2, 2, 3, 3, 4, 9]), np.zeros(27)))
+    assert [specs.dimension_for(fraction) for fraction in (1, 0.9, 0.8, 0.3, 0.31, 0.01)] == [9, 4, 3, 1, 2, 1]
+    assert specs.truncated(3) == (2, 1 + 6)
+    assert specs.truncated(9) == (0, 0)
+
+
+def test_the_sample_does_not_depend_on_how_the_events_come() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 4, 5000)
+    column = Column(counts, rng.normal(size=counts.sum()))
+    priorities = event_priorities("file", 0, 5000)
+
+    def sampled(cuts: list[int]) -> Column:
+        samples = []
+        for start, stop in zip([0, *cuts], [*cuts, 5000], strict=True):
+            samples.append(EventSample(200))
+            samples[-1].add(priorities[start:stop], take({"v": column}, np.arange(start, stop)))
+        for other in reversed(samples[1:]):
+            samples[0].merge(other)
+        return samples[0].columns()["v"]
+
+    expected = take({"v": column}, np.sort(np.argsort(priorities)[:200]))["v"]
+    for cuts in ([], [4999], [100, 150, 3000], list(range(50, 5000, 50))):
+        found = sampled(cuts)
+        assert sorted(found.numbers) == sorted(expected.numbers)
+        assert sorted(found.counts) == sorted(expected.counts)
+
+
+def test_quantiles_of_many_events_are_those_of_a_sample(tmp_path: Path) -> None:
+    values = np.random.default_rng(4).normal(size=30_000)
+    path = write_tree(tmp_path / "a.root", {"x": values}, {"x": "f8"})
+    specs = specs_of([path])
+    assert (specs.entries, specs.sampled) == (30_000, 10_000)
+    rank = (values < specs.branches["x"].quantiles["0.5"]).mean()
+    assert rank == pytest.approx(0.5, abs=0.02)  # four standard deviations; the sample is always the same
+    assert specs_of([path]) == specs

@@ -1,0 +1,113 @@
+"""The first pass over the events of a dataset, on this machine or on many."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlaas.cluster import Cluster
+from mlaas.dataset.sources import Source
+from mlaas.dataset.split import Split
+from mlaas.dataset.tally import Tally
+from mlaas.readers import Branch, open_reader
+from mlaas.sample import event_priorities
+from mlaas.selection import Selection
+from mlaas.specs import Progress, Specs, Unit, selected_blocks, units
+
+
+@dataclass
+class Findings:
+    """What the first pass has seen."""
+
+    specs: Specs
+    tally: Tally
+
+    def merge(self, other: "Findings") -> None:
+        """Take in what was seen of other events."""
+        self.specs.merge(other.specs)
+        self.tally.merge(other.tally)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a process needs to open a file that another one has open; see :func:`mlaas.readers.open_reader`."""
+
+    path: str
+    tree: str
+    dtype: str | None
+    label: float | str
+    limit: int
+
+    def open(self) -> Source:
+        """Open the file."""
+        return Source(open_reader(self.path, self.tree, self.dtype), self.label, self.limit)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What to look for.
+
+    Attributes:
+        branches: To describe in the specs; empty where these are known.
+        names: Branches of the files that have to be read.
+        files: How many there are.
+    """
+
+    branches: Mapping[str, Branch]
+    names: Sequence[str]
+    selection: Selection
+    split: Split
+    weight_branch: str | None
+    files: int
+
+    def nothing(self) -> Findings:
+        """Findings before any event."""
+        tally = Tally(self.files, self.split, self.selection, self.weight_branch)
+        return Findings(Specs.empty(self.branches, {}), tally)
+
+    def examine(self, source: Source, unit: Unit, specs: Specs) -> Findings:
+        """Go through the events of ``unit``, which are in ``source``; ``specs`` begin without events."""
+        findings = self.nothing()
+        findings.specs = specs
+        reader = source.reader
+        for start, selected in selected_blocks(reader, unit, self.names, self.selection):
+            specs.add(selected, event_priorities(reader.identity, start, start + len(selected.kept)))
+            findings.tally.add(unit.number, source, start, selected)
+        return findings
+
+
+def first_pass(
+    examination: Examination,
+    sources: Sequence[Source],
+    dtype: str | None,
+    cluster: Cluster | None,
+    progress: Progress | None,
+) -> Findings:
+    """Read every event once.
+
+    Args:
+        cluster: Where to do it; None is this process. The findings are the same.
+        progress: Called with events done and events in all.
+    """
+    limits = [source.limit for source in sources]
+    todo = units([source.reader for source in sources], limits, examination.names)
+    found = examination.nothing()
+    parts: Iterator[Findings]
+    if cluster is None:
+        parts = (examination.examine(sources[unit.number], unit, found.specs.successor()) for unit in todo)
+    else:
+        openings = [Opening(one.reader.path, one.reader.tree, dtype, one.label, one.limit) for one in sources]
+        parts = cluster.map(_examined, [(examination, openings[unit.number], unit) for unit in todo])
+    done = 0
+    for unit, part in zip(todo, parts, strict=True):
+        found.merge(part)
+        done += unit.entries
+        if progress is not None:
+            progress(done, sum(limits))
+    found.specs.finish()
+    return found
+
+
+def _examined(task: tuple[Examination, Opening, Unit]) -> Findings:
+    examination, opening, unit = task
+    source = opening.open()
+    with source.reader:
+        return examination.examine(source, unit, Specs.empty(examination.branches, {}))
