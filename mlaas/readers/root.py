@@ -1,27 +1,25 @@
 """ROOT files: TTree and RNTuple, local or from an XRootD server."""
 
-import lzma
 import os
-import struct
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from mlaas.errors import DataError, listing, suggestion
 from mlaas.readers.base import Branch, Events, cut_blocks
+from mlaas.readers.failures import translated
+from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
 from mlaas.readers.rntuple import RNTupleTable
+from mlaas.readers.streams import check_local
 from mlaas.readers.ttree import TTreeTable
 
 # Seconds: an answer to one request, and a connection being made. uproot waits for a server that hangs twice
 # the first of them, for the request and for closing the file.
 REQUEST_TIMEOUT = 7
 CONNECTION_TIMEOUT = 5
-
-REMOTE_SCHEMES = ("root", "roots", "xroot", "xroots")
 
 
 class Table(Protocol):
@@ -78,6 +76,14 @@ class RootReader:
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def trees(cls, path: str) -> dict[str, int]:
+        """See :meth:`mlaas.readers.base.Reader.trees`."""
+        remote = is_remote(path)
+        with _open(path, remote) as file, translated(path, "cannot be read", remote):
+            tables = _newest_tables(file)
+            return {name: int(file[f"{name};{cycle}"].num_entries) for name, (cycle, _) in tables.items()}
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """See :meth:`mlaas.readers.base.Reader.read`."""
@@ -145,33 +151,8 @@ class RootReader:
                 return name
         return None
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        with _translated(self.path, what):
-            yield
-
-
-def is_remote(path: str) -> bool:
-    """Whether ``path`` is a URL of an XRootD server."""
-    return "://" in path and path.split("://", 1)[0].lower() in REMOTE_SCHEMES
-
-
-@contextmanager
-def _translated(path: str, what: str) -> Iterator[None]:
-    """Turn what uproot and the libraries below it raise for bad files into a DataError."""
-    from cramjam import DecompressionError
-    from uproot.deserialization import DeserializationError
-
-    try:
-        yield
-    except (
-        OSError, EOFError, MemoryError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-        AssertionError, NotImplementedError, RecursionError, RuntimeError,
-        struct.error, zlib.error, lzma.LZMAError, DecompressionError, DeserializationError,
-    ) as error:  # fmt: skip
-        reason = str(error).strip().split("\n", 1)[0].rstrip(":") or type(error).__name__
-        hint = "; XRD_REQUESTTIMEOUT sets how many seconds to wait" if isinstance(error, TimeoutError) else ""
-        raise DataError(f"{path}: {what}: {reason}{hint}") from error
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        return translated(self.path, what, self._remote)
 
 
 def _open(path: str, remote: bool) -> Any:
@@ -179,16 +160,16 @@ def _open(path: str, remote: bool) -> Any:
     import uproot
 
     if remote:
+        if scheme(path) not in XROOTD_SCHEMES:
+            raise DataError(f"{path}: expected a local path or a root:// URL")
         _limit_waiting()
         handler = uproot.XRootDSource
         local = path
     else:
-        if "://" in path and not path.startswith("file://"):
-            raise DataError(f"{path}: expected a local path or a root:// URL")
-        local = path.removeprefix("file://")
-        _check_local(path, Path(local))
+        local = local_path(path)
+        _check_magic(path, local)
         handler = uproot.MultithreadedFileSource
-    with _translated(path, "cannot be opened"):
+    with translated(path, "cannot be opened", remote):
         # A mapping, so that a colon in the name is not taken for the name of a tree.
         return uproot.open(
             {local: None}, handler=handler, use_threads=False, timeout=_request_timeout(),
@@ -196,18 +177,13 @@ def _open(path: str, remote: bool) -> Any:
         )  # fmt: skip
 
 
-def _check_local(path: str, local: Path) -> None:
-    if not local.exists():
-        raise DataError(f"{path}: no such file")
-    if not local.is_file():
-        raise DataError(f"{path}: not a file")
+def _check_magic(path: str, local: str) -> None:
+    check_local(path)
     try:
-        with local.open("rb") as stream:
+        with Path(local).open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
-    if not magic:
-        raise DataError(f"{path}: the file is empty (0 bytes)")
     if magic != b"root":
         raise DataError(f"{path}: not a ROOT file, it begins with {magic!r}")
 

@@ -161,8 +161,6 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
     (tmp_path / "folder.root").mkdir()
     with pytest.raises(DataError, match="not a file"):
         open_reader(str(tmp_path / "folder.root"))
-    with pytest.raises(DataError, match="expected a local path or a root:// URL"):
-        open_reader("https://example.org/a.root")
 
 
 def test_formats_are_listed_when_unknown(sample: Sample, tmp_path: Path) -> None:
