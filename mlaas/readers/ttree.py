@@ -1,11 +1,12 @@
 """The branches of a TTree."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlaas.readers.base import Branch, Events
+from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 
 class TTreeTable:
@@ -20,34 +21,51 @@ class TTreeTable:
         self.entries = int(table.num_entries)
         self.branches: dict[str, Branch] = {}
         self.skipped: dict[str, str] = {}
-        self._paths: dict[str, str] = {}
+        self._leaves: dict[str, Leaf] = {}
+        taken: set[str] = set()
         self._sources: dict[str, Any] = {}
         for path, source in table.iteritems(recursive=True, full_paths=True):
             if len(source.branches):
                 continue
-            name = path if source.name in self._paths else source.name
-            found = _inspect(source)
-            if found[0] is None:
-                self.skipped[name] = found[1]
-            else:
-                self.branches[name] = Branch(name, *found)
-            self._paths[name] = path
-            self._sources[name] = source
+            label = path if source.name in taken else source.name
+            taken.add(source.name)
+            for found in _parts(label, source):
+                if isinstance(found, Unusable):
+                    self.skipped[found.name] = found.reason
+                    continue
+                name = found.branch.name
+                self.branches[name] = found.branch
+                self._leaves[name] = found
+                self._sources[name] = source
 
     def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
         """Arrays of ``names``, decompressed by ``threads`` threads that end with the call."""
         import uproot
 
-        wanted = {id(self._sources[name]) for name in names}
         executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
+        events: Events = {}
         try:
-            arrays = self._tree.arrays(
-                filter_branch=lambda branch: id(branch) in wanted, entry_start=start, entry_stop=stop,
-                how=dict, array_cache=None, decompression_executor=executor,
-            )  # fmt: skip
+            for some in self._unambiguous(names):
+                wanted = {id(self._sources[name]) for name in some}
+                arrays = self._tree.arrays(
+                    filter_branch=lambda branch, ids=wanted: id(branch) in ids, entry_start=start, entry_stop=stop,
+                    how=dict, array_cache=None, decompression_executor=executor,
+                )  # fmt: skip
+                events |= {name: numbers(arrays[self._sources[name].name], self._leaves[name]) for name in some}
         finally:
             executor.shutdown()
-        return {name: _one_level(arrays[self._paths[name]], self.branches[name]) for name in names}
+        return events
+
+    def _unambiguous(self, names: Sequence[str]) -> Iterator[list[str]]:
+        """``names`` in groups in which no two branches are called the same, for uproot returns them by that."""
+        rest = list(names)
+        while rest:
+            first: dict[str, Any] = {}
+            for name in rest:
+                first.setdefault(self._sources[name].name, self._sources[name])
+            group = [name for name in rest if first[self._sources[name].name] is self._sources[name]]
+            yield group
+            rest = [name for name in rest if name not in group] if len(group) < len(rest) else []
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
@@ -58,34 +76,38 @@ class TTreeTable:
 
     def bytes_per_entry(self, names: Sequence[str]) -> float:
         """Uncompressed size of an event, averaged over the tree."""
-        total = sum(int(self._sources[name].uncompressed_bytes) for name in names)
+        sources = {id(self._sources[name]): self._sources[name] for name in names}
+        total = sum(int(source.uncompressed_bytes) for source in sources.values())
         return total / max(1, self.entries)
 
 
-def _inspect(source: Any) -> "tuple[Any, str]":
-    """Kind and dtype of a branch; None and the reason for one that cannot be a feature."""
+def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
+    """What a branch holds: one list of numbers or number an event, or several where it holds objects."""
+    from uproot.interpretation.identify import UnknownInterpretation
     from uproot.interpretation.jagged import AsJagged
     from uproot.interpretation.numerical import Numerical
+    from uproot.interpretation.objects import CannotBeAwkward
     from uproot.interpretation.strings import AsStrings
 
+    unknown = Unusable(name, f"its type {source.typename} is not a number or a list of numbers")
     interpretation = source.interpretation
-    if isinstance(interpretation, AsStrings):
-        return None, "it holds strings"
+    if isinstance(interpretation, UnknownInterpretation):
+        yield unknown
+        return
     jagged = isinstance(interpretation, AsJagged)
     content = interpretation.content if jagged else interpretation
-    if not isinstance(content, Numerical):
-        return None, f"its type {source.typename} is not a number or a list of numbers"
-    dtype = np.dtype(content.to_dtype if hasattr(content, "to_dtype") else content.numpy_dtype)
-    number, shape = dtype.subdtype or (dtype, ())
-    if number.kind not in "biuf":
-        return None, f"its type {source.typename} is not a number or a list of numbers"
-    if len(shape) + jagged > 1:
-        return None, f"its type {source.typename} is nested more than once"
-    return ("jagged" if jagged or shape else "flat"), number.newbyteorder("=").name
-
-
-def _one_level(array: Any, branch: Branch) -> Any:
-    """``array`` with every jagged branch of variable length."""
-    import awkward as ak
-
-    return ak.from_regular(array, axis=1) if branch.kind == "jagged" else array
+    if isinstance(interpretation, AsStrings):
+        yield Unusable(name, "it holds strings")
+        return
+    if isinstance(content, Numerical):
+        dtype = np.dtype(content.to_dtype if hasattr(content, "to_dtype") else content.numpy_dtype)
+        if not dtype.shape and dtype.kind in "biuf":
+            # Known without asking for the form, which takes a while where there are thousands of branches.
+            yield Leaf(Branch(name, "jagged" if jagged else "flat", dtype.newbyteorder("=").name))
+            return
+    try:
+        form = interpretation.awkward_form(source.file)
+    except (CannotBeAwkward, UnknownInterpretation, NotImplementedError, AttributeError, TypeError, ValueError):
+        yield unknown
+        return
+    yield from leaves(name, form)
