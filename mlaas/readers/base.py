@@ -44,17 +44,6 @@ class Reader(Protocol):
     skipped: dict[str, str]
     identity: str
 
-    def __init__(self, path: str, tree: str | None = None) -> None: ...
-
-    @classmethod
-    def trees(cls, path: str) -> dict[str, int]:
-        """Name of every tree in a file → its number of events; one without a name where the format has no trees.
-
-        Raises:
-            DataError: The file is missing, damaged, of another format or out of reach.
-        """
-        ...
-
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """Read the events from ``start`` up to ``stop``, which may lie past the end.
 
@@ -82,6 +71,21 @@ class Reader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class FileReader(Reader, Protocol):
+    """Reads files of one format; see ``READERS``."""
+
+    def __init__(self, path: str, tree: str | None = None) -> None: ...
+
+    @classmethod
+    def trees(cls, path: str) -> dict[str, int]:
+        """Name of every tree in a file → its number of events; one without a name where the format has no trees.
+
+        Raises:
+            DataError: The file is missing, damaged, of another format or out of reach.
+        """
+        ...
 
 
 def cut_blocks(boundaries: Sequence[int], stop: int, target: int) -> list[tuple[int, int]]:

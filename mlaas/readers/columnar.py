@@ -87,7 +87,7 @@ class ColumnReader:
 
     @classmethod
     def trees(cls, path: str) -> dict[str, int]:
-        """See :meth:`mlaas.readers.base.Reader.trees`."""
+        """See :meth:`mlaas.readers.base.FileReader.trees`."""
         with cls(path) as reader:
             return {reader.tree: reader.entries}
 

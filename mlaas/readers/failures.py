@@ -9,18 +9,22 @@ from contextlib import contextmanager
 
 from mlaas.errors import DataError
 
-_CHUNK_LENGTH = re.compile(r"expected Chunk of length (\d+),\s*received Chunk of length (\d+)")
+_CHUNK_LENGTH = re.compile(r"expected Chunk of length (\d+),\s*received (\d+) bytes")
 # Not retried: another attempt gives the same answer.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
-class OutOfReach(DataError):
-    """The server did not answer, or not in time: another attempt or another replica may succeed."""
+class Unreadable(DataError):
+    """The file is damaged or missing: a replica of it may not be."""
+
+
+class OutOfReach(Unreadable):
+    """The server did not answer, or not in time: another attempt may succeed."""
 
 
 @contextmanager
 def translated(path: str, what: str, remote: bool = False) -> Iterator[None]:
-    """Turn what uproot, Arrow and the libraries below them raise for bad files into a DataError.
+    """Turn what uproot, Arrow and the libraries below them raise for bad files into an error of ours.
 
     Args:
         path, what: Begin the message, as in ``a.root: cannot be opened: ...``.
@@ -28,7 +32,7 @@ def translated(path: str, what: str, remote: bool = False) -> Iterator[None]:
 
     Raises:
         OutOfReach: The network is at fault.
-        DataError: The file is.
+        Unreadable: The file is.
     """
     from cramjam import DecompressionError
     from uproot.deserialization import DeserializationError
@@ -40,9 +44,16 @@ def translated(path: str, what: str, remote: bool = False) -> Iterator[None]:
         AssertionError, NotImplementedError, RecursionError, RuntimeError,
         struct.error, zlib.error, lzma.LZMAError, DecompressionError, DeserializationError,
     ) as error:  # fmt: skip
-        kind = OutOfReach if remote and isinstance(error, OSError) and not isinstance(error, _FINAL) else DataError
+        kind = OutOfReach if remote and _of_the_network(error) else Unreadable
         hint = "; XRD_REQUESTTIMEOUT sets how many seconds to wait" if isinstance(error, TimeoutError) else ""
         raise kind(f"{path}: {what}: {_reason(error)}{hint}") from error
+
+
+def _of_the_network(error: BaseException) -> bool:
+    if isinstance(error, ValueError):
+        # uproot closes a file of XRootD at the first error, and requests that are under way end so.
+        return "closed file" in str(error)
+    return isinstance(error, OSError) and not isinstance(error, _FINAL)
 
 
 def _reason(error: BaseException) -> str:

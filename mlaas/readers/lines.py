@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar
 
-from mlaas.errors import DataError
+from mlaas.readers.failures import Unreadable
 from mlaas.readers.streams import open_decompressed
 
 # Bytes of text that are parsed at a time; a single line may be longer.
@@ -123,7 +123,7 @@ class TextFile:
             text = self._stream.read(block.length)
             table = self.parse(text, block.start, types)
             if table.num_rows != block.stop - block.start:
-                raise DataError(f"{self.path}: has changed since it was opened, near entry {block.start}")
+                raise Unreadable(f"{self.path}: has changed since it was opened, near entry {block.start}")
             self._parsed = (block, names, table)
         return self._parsed[2]
 

@@ -28,7 +28,7 @@ def local_path(path: str) -> str:
     return path[len("file://") :] if path.lower().startswith("file://") else path
 
 
-def replicas(path: str) -> list[str]:
+def places_of(path: str) -> list[str]:
     """The places where the same file is, in the order to try them: ``root://a//f|root://b//f``."""
     if REPLICA_SEPARATOR not in path or os.path.exists(path):
         return [path]
@@ -37,7 +37,7 @@ def replicas(path: str) -> list[str]:
 
 def basename(path: str) -> str:
     """Last part of a path or URL, without the query of a URL; that of the first replica."""
-    path = replicas(path)[0]
+    path = places_of(path)[0]
     if "://" in path:
         path = urlsplit(path)._replace(query="", fragment="").geturl() if scheme(path) in HTTP_SCHEMES else path
         path = path.split("?", 1)[0]

@@ -10,16 +10,13 @@ from typing import Any, Protocol, Self
 
 from mlaas.errors import DataError, listing, suggestion
 from mlaas.readers.base import Branch, Events, cut_blocks
-from mlaas.readers.failures import translated
+from mlaas.readers.failures import OutOfReach, Unreadable, translated
 from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
 from mlaas.readers.rntuple import RNTupleTable
+from mlaas.readers.storage.waiting import request_timeout
+from mlaas.readers.storage.xrootd import limit_waiting
 from mlaas.readers.streams import check_local
 from mlaas.readers.ttree import TTreeTable
-
-# Seconds: an answer to one request, and a connection being made. uproot waits for a server that hangs twice
-# the first of them, for the request and for closing the file.
-REQUEST_TIMEOUT = 7
-CONNECTION_TIMEOUT = 5
 
 
 class Table(Protocol):
@@ -79,7 +76,7 @@ class RootReader:
 
     @classmethod
     def trees(cls, path: str) -> dict[str, int]:
-        """See :meth:`mlaas.readers.base.Reader.trees`."""
+        """See :meth:`mlaas.readers.base.FileReader.trees`."""
         remote = is_remote(path)
         with _open(path, remote) as file, translated(path, "cannot be read", remote):
             tables = _newest_tables(file)
@@ -101,12 +98,10 @@ class RootReader:
                         if len(array) != stop - start:
                             raise ValueError(f"branch {name} has {len(array)} of {stop - start} events")
                     return events
-            except DataError as error:
-                culprit = None if self._remote else self._first_damaged(names, start, stop)
-                if culprit is None:
-                    raise
-                message = f"{self.path}: branch {culprit} is damaged between entries {start} and {stop}"
-                raise DataError(message) from error
+            except OutOfReach:
+                raise
+            except Unreadable as error:
+                raise (self._first_damage(names, start, stop) or error) from error
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""
@@ -119,7 +114,7 @@ class RootReader:
             boundaries = self._table.boundaries(names)
         if not boundaries or boundaries[-1] < stop:
             held = boundaries[-1] if boundaries else 0
-            raise DataError(f"{self.path}: damaged, {self.tree} claims {self.entries} events but holds {held}")
+            raise Unreadable(f"{self.path}: damaged, {self.tree} claims {self.entries} events but holds {held}")
         return cut_blocks(boundaries, stop, target)
 
     def close(self) -> None:
@@ -142,13 +137,14 @@ class RootReader:
                 raise DataError(f"{self.path}: branch {name} cannot be read: {self.skipped[name]}")
             raise DataError(f"{self.path}: no branch {name} in {self.tree}{suggestion(name, self.branches)}")
 
-    def _first_damaged(self, names: Sequence[str], start: int, stop: int) -> str | None:
+    def _first_damage(self, names: Sequence[str], start: int, stop: int) -> Unreadable | None:
+        """The error of the first of ``names`` that cannot be read; None where each can be read alone."""
         for name in names:
             try:
-                with self._translated("cannot be read"):
+                with self._translated(f"branch {name} is damaged between entries {start} and {stop}"):
                     self._table.read([name], start, stop, 1)
-            except DataError:
-                return name
+            except Unreadable as error:
+                return error
         return None
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
@@ -156,23 +152,24 @@ class RootReader:
 
 
 def _open(path: str, remote: bool) -> Any:
-    """Open ``path`` with uproot, without any thread of its own."""
+    """Open ``path`` with uproot; only the sources for web servers and the like have threads."""
     import uproot
 
-    if remote:
-        if scheme(path) not in XROOTD_SCHEMES:
-            raise DataError(f"{path}: expected a local path or a root:// URL")
-        _limit_waiting()
+    local = local_path(path)
+    if scheme(path) in XROOTD_SCHEMES:
+        limit_waiting()
         handler = uproot.XRootDSource
-        local = path
+    elif remote:
+        from mlaas.readers.storage.ranges import RangeSource
+
+        handler = RangeSource
     else:
-        local = local_path(path)
         _check_magic(path, local)
         handler = uproot.MultithreadedFileSource
     with translated(path, "cannot be opened", remote):
         # A mapping, so that a colon in the name is not taken for the name of a tree.
         return uproot.open(
-            {local: None}, handler=handler, use_threads=False, timeout=_request_timeout(),
+            {local: None}, handler=handler, use_threads=False, timeout=request_timeout(),
             array_cache=None, object_cache=None,
         )  # fmt: skip
 
@@ -186,31 +183,6 @@ def _check_magic(path: str, local: str) -> None:
         raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
     if magic != b"root":
         raise DataError(f"{path}: not a ROOT file, it begins with {magic!r}")
-
-
-def _limit_waiting() -> None:
-    """Bound how long the XRootD client waits; XRD_… set in the environment has precedence.
-
-    By default the client tries an unreachable server for ten minutes and a broken stream for half an hour.
-    """
-    try:
-        from XRootD import client
-    except ImportError as error:
-        raise DataError("root:// URLs need the XRootD client: pip install xrootd") from error
-    for name, value in {
-        "ConnectionWindow": CONNECTION_TIMEOUT,
-        "ConnectionRetry": 1,
-        "RequestTimeout": _request_timeout(),
-        "StreamTimeout": _request_timeout(),
-        "StreamErrorWindow": CONNECTION_TIMEOUT,
-        "TimeoutResolution": 1,
-    }.items():
-        client.EnvPutInt(name, value)
-
-
-def _request_timeout() -> int:
-    value = os.environ.get("XRD_REQUESTTIMEOUT", "")
-    return int(value) if value.isdecimal() else REQUEST_TIMEOUT
 
 
 def _newest_tables(file: Any) -> dict[str, tuple[int, str]]:

@@ -10,8 +10,10 @@ from typing import Any, BinaryIO, cast
 
 from mlaas.errors import DataError
 from mlaas.readers.locations import is_remote, local_path
+from mlaas.readers.storage import StorageStream, open_storage
 
 _BUFFER = 1 << 20
+_REMOTE_BUFFER = 4 << 20
 
 
 class _Zstandard(io.RawIOBase):
@@ -107,7 +109,8 @@ def open_stream(path: str) -> BinaryIO:
         OSError: It cannot be read.
     """
     if is_remote(path):
-        raise DataError(f"{path}: expected a local path")
+        stream = StorageStream(open_storage(path))
+        return cast(BinaryIO, io.BufferedReader(stream, _REMOTE_BUFFER))
     check_local(path)
     return open(local_path(path), "rb", _BUFFER)
 
