@@ -46,7 +46,7 @@ def translated(path: str, what: str, remote: bool = False) -> Iterator[None]:
     ) as error:  # fmt: skip
         kind = OutOfReach if remote and _of_the_network(error) else Unreadable
         hint = "; XRD_REQUESTTIMEOUT sets how many seconds to wait" if isinstance(error, TimeoutError) else ""
-        raise kind(f"{path}: {what}: {_reason(error)}{hint}") from error
+        raise kind(f"{path}: {what}: {reason(error)}{hint}") from error
 
 
 def _of_the_network(error: BaseException) -> bool:
@@ -56,7 +56,7 @@ def _of_the_network(error: BaseException) -> bool:
     return isinstance(error, OSError) and not isinstance(error, _FINAL)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The message of ``error`` in a line, or its kind where it has none."""
     text = str(error).strip()
     if match := _CHUNK_LENGTH.search(text):

@@ -1,11 +1,12 @@
 """The branches of a TTree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlaas.readers.base import Branch, Events
+from mlaas.readers.failures import reason
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 
@@ -22,8 +23,8 @@ class TTreeTable:
         self.branches: dict[str, Branch] = {}
         self.skipped: dict[str, str] = {}
         self._leaves: dict[str, Leaf] = {}
-        taken: set[str] = set()
         self._sources: dict[str, Any] = {}
+        taken: set[str] = set()
         for path, source in table.iteritems(recursive=True, full_paths=True):
             if len(source.branches):
                 continue
@@ -37,6 +38,34 @@ class TTreeTable:
                 self.branches[name] = found.branch
                 self._leaves[name] = found
                 self._sources[name] = source
+        # uproot tells only when it reads objects whether it knows how they are stored.
+        objects = {id(self._sources[name]): name for name, leaf in self._leaves.items() if not leaf.simple}
+        if self.entries:
+            self._skip_unreadable(list(objects.values()))
+
+    def _skip_unreadable(self, names: Sequence[str]) -> None:
+        """Skip those branches of ``names``, and all that comes from them, whose first event cannot be read."""
+        if not names or (why := self._unreadable(names)) is None:
+            return
+        if len(names) > 1:
+            middle = len(names) // 2
+            self._skip_unreadable(names[:middle])
+            self._skip_unreadable(names[middle:])
+            return
+        for name in [one for one in self.branches if self._sources[one] is self._sources[names[0]]]:
+            self.skipped[name] = f"it cannot be read: {why}"
+            del self.branches[name]
+
+    def _unreadable(self, names: Sequence[str]) -> str | None:
+        """Why the first event of ``names`` cannot be read; None where it can."""
+        from uproot.deserialization import DeserializationError
+
+        try:
+            events = self.read(names, 0, 1, 1)
+        except (DeserializationError, NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return reason(error)
+        short = [name for name, array in events.items() if not len(array)]
+        return "it has no events" if short else None
 
     def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
         """Arrays of ``names``, decompressed by ``threads`` threads that end with the call."""
@@ -45,27 +74,27 @@ class TTreeTable:
         executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
         events: Events = {}
         try:
-            for some in self._unambiguous(names):
-                wanted = {id(self._sources[name]) for name in some}
-                arrays = self._tree.arrays(
+            for parent, group in self._by_parent(names):
+                wanted = {id(self._sources[name]) for name in group}
+                arrays = parent.arrays(
                     filter_branch=lambda branch, ids=wanted: id(branch) in ids, entry_start=start, entry_stop=stop,
                     how=dict, array_cache=None, decompression_executor=executor,
                 )  # fmt: skip
-                events |= {name: numbers(arrays[self._sources[name].name], self._leaves[name]) for name in some}
+                events |= {name: numbers(arrays[self._sources[name].name], self._leaves[name]) for name in group}
         finally:
             executor.shutdown()
         return events
 
-    def _unambiguous(self, names: Sequence[str]) -> Iterator[list[str]]:
-        """``names`` in groups in which no two branches are called the same, for uproot returns them by that."""
-        rest = list(names)
-        while rest:
-            first: dict[str, Any] = {}
-            for name in rest:
-                first.setdefault(self._sources[name].name, self._sources[name])
-            group = [name for name in rest if first[self._sources[name].name] is self._sources[name]]
-            yield group
-            rest = [name for name in rest if name not in group] if len(group) < len(rest) else []
+    def _by_parent(self, names: Sequence[str]) -> Iterable[tuple[Any, list[str]]]:
+        """``names`` by the tree or branch that they are in, within which uproot finds branches by their names.
+
+        From the tree it would look through all others for each part of a split object.
+        """
+        groups: dict[int, tuple[Any, list[str]]] = {}
+        for name in names:
+            parent = self._sources[name].parent
+            groups.setdefault(id(parent), (parent, []))[1].append(name)
+        return groups.values()
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
@@ -89,6 +118,9 @@ def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
     from uproot.interpretation.objects import CannotBeAwkward
     from uproot.interpretation.strings import AsStrings
 
+    if not source.num_baskets and source.tree.num_entries:
+        yield Unusable(name, "it has no events")
+        return
     unknown = Unusable(name, f"its type {source.typename} is not a number or a list of numbers")
     interpretation = source.interpretation
     if isinstance(interpretation, UnknownInterpretation):
