@@ -1,6 +1,6 @@
 """The branches of a TTree."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,29 +72,12 @@ class TTreeTable:
         import uproot
 
         executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
-        events: Events = {}
         try:
-            for parent, group in self._by_parent(names):
-                wanted = {id(self._sources[name]) for name in group}
-                arrays = parent.arrays(
-                    filter_branch=lambda branch, ids=wanted: id(branch) in ids, entry_start=start, entry_stop=stop,
-                    how=dict, array_cache=None, decompression_executor=executor,
-                )  # fmt: skip
-                events |= {name: numbers(arrays[self._sources[name].name], self._leaves[name]) for name in group}
+            sources = {self._sources[name].cache_key: self._sources[name] for name in names}
+            arrays = _arrays(self._tree, sources, start, stop, executor)
         finally:
             executor.shutdown()
-        return events
-
-    def _by_parent(self, names: Sequence[str]) -> Iterable[tuple[Any, list[str]]]:
-        """``names`` by the tree or branch that they are in, within which uproot finds branches by their names.
-
-        From the tree it would look through all others for each part of a split object.
-        """
-        groups: dict[int, tuple[Any, list[str]]] = {}
-        for name in names:
-            parent = self._sources[name].parent
-            groups.setdefault(id(parent), (parent, []))[1].append(name)
-        return groups.values()
+        return {name: numbers(arrays[self._sources[name].cache_key], self._leaves[name]) for name in names}
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
@@ -108,6 +91,30 @@ class TTreeTable:
         sources = {id(self._sources[name]): self._sources[name] for name in names}
         total = sum(int(source.uncompressed_bytes) for source in sources.values())
         return total / max(1, self.entries)
+
+
+def _arrays(tree: Any, sources: dict[str, Any], start: int, stop: int, executor: Any) -> dict[str, Any]:
+    """Key of each branch → its awkward array, all read in one request.
+
+    ``tree.arrays`` takes names as expressions in Python, so that each name with a dot in it is looked for in the
+    names of all branches: a minute for each block of a PHYSLITE file. This is what it does after that.
+    """
+    from uproot.behaviors.TBranch import _ranges_or_baskets_to_arrays
+    from uproot.interpretation.library import Awkward
+    from uproot.source.futures import TrivialExecutor
+
+    wanted = [
+        (source, number, place)
+        for source in sources.values()
+        for number, place in source.entries_to_ranges_or_baskets(start, stop)
+    ]
+    interpretations = {key: source.interpretation for key, source in sources.items()}
+    arrays: dict[str, Any] = {}
+    _ranges_or_baskets_to_arrays(
+        tree, wanted, interpretations, start, stop, executor, TrivialExecutor(), Awkward(), arrays, False,
+        {"ak_add_doc": False},
+    )  # fmt: skip
+    return arrays
 
 
 def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
