@@ -45,6 +45,39 @@ def train(**options: Any) -> None:
     train_and_publish(TrainOptions(**options), click.echo)
 
 
+@cli.command()
+@click.argument("file")
+@click.option("--tree", help="Name of the tree; needed where the file has several.")
+@click.option("--branches", default="", help="Names and patterns such as Jet_*, comma-separated (default: all).")
+@click.option("--dtype", help="Format of the file; by default its suffix tells.")
+@click.option("--nevts", type=int, default=-1, show_default=True, help="How many events to read, -1 for all.")
+@click.option(
+    "--hist", type=PATH, help="Draw all branches: a .pdf, a .png (several where they fill pages), or a folder."
+)
+@click.option("--json", "machine", is_flag=True, help="Write JSON instead of a table.")
+def inspect(
+    file: str, tree: str | None, branches: str, dtype: str | None, nevts: int, hist: Path | None, machine: bool
+) -> None:
+    """Show trees, branches, their ranges and what is missing of one FILE."""
+    import json
+
+    from rich.console import Console
+
+    from mlaas.inspection import as_json, draw_branches, inspect_file, pages, print_inspection
+    from mlaas.progress import progress_bar
+
+    selected = [name.strip() for name in branches.split(",") if name.strip()]
+    target = pages(hist) if hist else None
+    with progress_bar("reading") as update:
+        found = inspect_file(file, tree, dtype, selected, nevts, update)
+    if machine:
+        click.echo(json.dumps(as_json(found), indent=1))
+    else:
+        print_inspection(found, Console())
+    for path in draw_branches(target, found, dtype) if target else []:
+        click.echo(f"drawn: {path}", err=True)
+
+
 def main() -> None:
     """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
     _quieten_tensorflow()

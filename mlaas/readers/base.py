@@ -30,7 +30,7 @@ class Reader(Protocol):
 
     Attributes:
         path: As it was given.
-        tree: Name of the table inside the file.
+        tree: Name of the table inside the file; empty where the format has no trees.
         entries: Number of events; 0 is legal.
         branches: By name, in the order of the file.
         skipped: Branch name → why it cannot be a feature.
@@ -43,8 +43,6 @@ class Reader(Protocol):
     branches: dict[str, Branch]
     skipped: dict[str, str]
     identity: str
-
-    def __init__(self, path: str, tree: str | None = None) -> None: ...
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """Read the events from ``start`` up to ``stop``, which may lie past the end.
@@ -73,6 +71,21 @@ class Reader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class FileReader(Reader, Protocol):
+    """Reads files of one format; see ``READERS``."""
+
+    def __init__(self, path: str, tree: str | None = None) -> None: ...
+
+    @classmethod
+    def trees(cls, path: str) -> dict[str, int]:
+        """Name of every tree in a file → its number of events; one without a name where the format has no trees.
+
+        Raises:
+            DataError: The file is missing, damaged, of another format or out of reach.
+        """
+        ...
 
 
 def cut_blocks(boundaries: Sequence[int], stop: int, target: int) -> list[tuple[int, int]]:

@@ -1,10 +1,11 @@
 """The fields of an RNTuple."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlaas.readers.base import Branch, Events
+from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 # uproot's names for collections that have none of their own; their parts have names at the top level.
 _ANONYMOUS = re.compile(r"_collection\d+")
@@ -24,29 +25,27 @@ class RNTupleTable:
         self.entries = int(table.num_entries)
         self.branches: dict[str, Branch] = {}
         self.skipped: dict[str, str] = {}
+        self._leaves: dict[str, Leaf] = {}
         form = table.to_akform()[0]
-        for name, content in zip(form.fields, form.contents, strict=True):
-            if _ANONYMOUS.fullmatch(name):
+        for field, content in zip(form.fields, form.contents, strict=True):
+            if _ANONYMOUS.fullmatch(field):
                 continue
-            for path, kind, dtype, reason in _leaves(name, content, 0):
-                if kind is None:
-                    self.skipped[path] = reason
-                else:
-                    self.branches[path] = Branch(path, kind, dtype)
+            for found in leaves(field, content):
+                if isinstance(found, Unusable):
+                    self.skipped[found.name] = found.reason
+                    continue
+                name = found.branch.name
+                self.branches[name] = found.branch
+                # The array that is read has the field of the column too.
+                self._leaves[name] = found._replace(fields=(field, *found.fields), simple=False)
 
     def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
         """Arrays of ``names``; RNTuple pages are decompressed by the calling thread."""
-        import awkward as ak
-
         wanted = set(names)
         arrays = self._table.arrays(
             filter_name=lambda path: path in wanted, entry_start=start, entry_stop=stop, array_cache=None
         )
-        events: Events = {}
-        for name in names:
-            array = arrays[name] if name in arrays.fields else arrays[tuple(name.split("."))]
-            events[name] = ak.from_regular(array, axis=1) if self.branches[name].kind == "jagged" else array
-        return events
+        return {name: numbers(arrays, self._leaves[name]) for name in names}
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the clusters end."""
@@ -60,24 +59,3 @@ class RNTupleTable:
         sizes = {"flat": 1, "jagged": _TYPICAL_OBJECTS}
         branches = [self.branches[name] for name in names]
         return sum(np.dtype(branch.dtype).itemsize * sizes[branch.kind] for branch in branches)
-
-
-def _leaves(path: str, form: Any, depth: int) -> Iterator[tuple[str, Any, str, str]]:
-    """Path, kind, dtype and, where the kind is None, the reason why it cannot be a feature."""
-    import awkward as ak
-
-    if form.parameter("__array__") in ("string", "bytestring"):
-        yield path, None, "", "it holds strings"
-    elif isinstance(form, ak.forms.RecordForm):
-        for name, content in zip(form.fields, form.contents, strict=True):
-            yield from _leaves(f"{path}.{name}", content, depth)
-    elif isinstance(form, ak.forms.NumpyForm):
-        depth += len(form.inner_shape)
-        if depth > 1:
-            yield path, None, "", "it is nested more than once"
-        else:
-            yield path, ("jagged" if depth else "flat"), form.primitive, ""
-    elif isinstance(form, ak.forms.ListOffsetForm | ak.forms.RegularForm):
-        yield from _leaves(path, form.content, depth + 1)
-    else:
-        yield path, None, "", "its values can be missing or of several types"

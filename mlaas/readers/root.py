@@ -1,27 +1,22 @@
 """ROOT files: TTree and RNTuple, local or from an XRootD server."""
 
-import lzma
 import os
-import struct
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from mlaas.errors import DataError, listing, suggestion
 from mlaas.readers.base import Branch, Events, cut_blocks
+from mlaas.readers.failures import OutOfReach, Unreadable, translated
+from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
 from mlaas.readers.rntuple import RNTupleTable
+from mlaas.readers.storage.waiting import request_timeout
+from mlaas.readers.storage.xrootd import limit_waiting
+from mlaas.readers.streams import check_local
 from mlaas.readers.ttree import TTreeTable
-
-# Seconds: an answer to one request, and a connection being made. uproot waits for a server that hangs twice
-# the first of them, for the request and for closing the file.
-REQUEST_TIMEOUT = 7
-CONNECTION_TIMEOUT = 5
-
-REMOTE_SCHEMES = ("root", "roots", "xroot", "xroots")
 
 
 class Table(Protocol):
@@ -79,6 +74,14 @@ class RootReader:
             self.close()
             raise
 
+    @classmethod
+    def trees(cls, path: str) -> dict[str, int]:
+        """See :meth:`mlaas.readers.base.FileReader.trees`."""
+        remote = is_remote(path)
+        with _open(path, remote) as file, translated(path, "cannot be read", remote):
+            tables = _newest_tables(file)
+            return {name: int(file[f"{name};{cycle}"].num_entries) for name, (cycle, _) in tables.items()}
+
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """See :meth:`mlaas.readers.base.Reader.read`."""
         self._check(names)
@@ -95,12 +98,10 @@ class RootReader:
                         if len(array) != stop - start:
                             raise ValueError(f"branch {name} has {len(array)} of {stop - start} events")
                     return events
-            except DataError as error:
-                culprit = None if self._remote else self._first_damaged(names, start, stop)
-                if culprit is None:
-                    raise
-                message = f"{self.path}: branch {culprit} is damaged between entries {start} and {stop}"
-                raise DataError(message) from error
+            except OutOfReach:
+                raise
+            except Unreadable as error:
+                raise (self._first_damage(names, start, stop) or error) from error
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""
@@ -113,7 +114,7 @@ class RootReader:
             boundaries = self._table.boundaries(names)
         if not boundaries or boundaries[-1] < stop:
             held = boundaries[-1] if boundaries else 0
-            raise DataError(f"{self.path}: damaged, {self.tree} claims {self.entries} events but holds {held}")
+            raise Unreadable(f"{self.path}: damaged, {self.tree} claims {self.entries} events but holds {held}")
         return cut_blocks(boundaries, stop, target)
 
     def close(self) -> None:
@@ -136,109 +137,55 @@ class RootReader:
                 raise DataError(f"{self.path}: branch {name} cannot be read: {self.skipped[name]}")
             raise DataError(f"{self.path}: no branch {name} in {self.tree}{suggestion(name, self.branches)}")
 
-    def _first_damaged(self, names: Sequence[str], start: int, stop: int) -> str | None:
+    def _first_damage(self, names: Sequence[str], start: int, stop: int) -> Unreadable | None:
+        """The error of the first of ``names`` that cannot be read; None where each can be read alone."""
         for name in names:
             try:
-                with self._translated("cannot be read"):
+                with self._translated(f"branch {name} is damaged between entries {start} and {stop}"):
                     self._table.read([name], start, stop, 1)
-            except DataError:
-                return name
+            except Unreadable as error:
+                return error
         return None
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        with _translated(self.path, what):
-            yield
-
-
-def is_remote(path: str) -> bool:
-    """Whether ``path`` is a URL of an XRootD server."""
-    return "://" in path and path.split("://", 1)[0].lower() in REMOTE_SCHEMES
-
-
-@contextmanager
-def _translated(path: str, what: str) -> Iterator[None]:
-    """Turn what uproot and the libraries below it raise for bad files into a DataError."""
-    from cramjam import DecompressionError
-    from isal.igzip_lib import IsalError
-    from uproot.deserialization import DeserializationError
-
-    try:
-        yield
-    except (
-        OSError, EOFError, MemoryError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError,
-        AssertionError, NotImplementedError, RecursionError, RuntimeError,
-        struct.error, zlib.error, lzma.LZMAError, DecompressionError, DeserializationError, IsalError,
-    ) as error:  # fmt: skip
-        reason = str(error).strip().split("\n", 1)[0].rstrip(":") or type(error).__name__
-        hint = "; XRD_REQUESTTIMEOUT sets how many seconds to wait" if isinstance(error, TimeoutError) else ""
-        raise DataError(f"{path}: {what}: {reason}{hint}") from error
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        return translated(self.path, what, self._remote)
 
 
 def _open(path: str, remote: bool) -> Any:
-    """Open ``path`` with uproot, without any thread of its own."""
+    """Open ``path`` with uproot; only the sources for web servers and the like have threads."""
     import uproot
 
     # Most of the time of reading is zlib's; Intel's decompresses the same bytes in less than half of it. The
     # decompressor takes its choice from here, not from the public uproot.ZLIB, which is for writing.
     uproot.compression._DecompressZLIB.library = "isal"
-    if remote:
-        _limit_waiting()
+    local = local_path(path)
+    if scheme(path) in XROOTD_SCHEMES:
+        limit_waiting()
         handler = uproot.XRootDSource
-        local = path
+    elif remote:
+        from mlaas.readers.storage.ranges import RangeSource
+
+        handler = RangeSource
     else:
-        if "://" in path and not path.startswith("file://"):
-            raise DataError(f"{path}: expected a local path or a root:// URL")
-        local = path.removeprefix("file://")
-        _check_local(path, Path(local))
+        _check_magic(path, local)
         handler = uproot.MultithreadedFileSource
-    with _translated(path, "cannot be opened"):
+    with translated(path, "cannot be opened", remote):
         # A mapping, so that a colon in the name is not taken for the name of a tree.
         return uproot.open(
-            {local: None}, handler=handler, use_threads=False, timeout=_request_timeout(),
+            {local: None}, handler=handler, use_threads=False, timeout=request_timeout(),
             array_cache=None, object_cache=None,
         )  # fmt: skip
 
 
-def _check_local(path: str, local: Path) -> None:
-    if not local.exists():
-        raise DataError(f"{path}: no such file")
-    if not local.is_file():
-        raise DataError(f"{path}: not a file")
+def _check_magic(path: str, local: str) -> None:
+    check_local(path)
     try:
-        with local.open("rb") as stream:
+        with Path(local).open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
-    if not magic:
-        raise DataError(f"{path}: the file is empty (0 bytes)")
     if magic != b"root":
         raise DataError(f"{path}: not a ROOT file, it begins with {magic!r}")
-
-
-def _limit_waiting() -> None:
-    """Bound how long the XRootD client waits; XRD_… set in the environment has precedence.
-
-    By default the client tries an unreachable server for ten minutes and a broken stream for half an hour.
-    """
-    try:
-        from XRootD import client
-    except ImportError as error:
-        raise DataError("root:// URLs need the XRootD client: pip install xrootd") from error
-    for name, value in {
-        "ConnectionWindow": CONNECTION_TIMEOUT,
-        "ConnectionRetry": 1,
-        "RequestTimeout": _request_timeout(),
-        "StreamTimeout": _request_timeout(),
-        "StreamErrorWindow": CONNECTION_TIMEOUT,
-        "TimeoutResolution": 1,
-    }.items():
-        client.EnvPutInt(name, value)
-
-
-def _request_timeout() -> int:
-    value = os.environ.get("XRD_REQUESTTIMEOUT", "")
-    return int(value) if value.isdecimal() else REQUEST_TIMEOUT
 
 
 def _newest_tables(file: Any) -> dict[str, tuple[int, str]]:

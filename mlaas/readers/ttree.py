@@ -1,11 +1,13 @@
 """The branches of a TTree."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mlaas.readers.base import Branch, Events
+from mlaas.readers.failures import reason
+from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 
 class TTreeTable:
@@ -20,34 +22,62 @@ class TTreeTable:
         self.entries = int(table.num_entries)
         self.branches: dict[str, Branch] = {}
         self.skipped: dict[str, str] = {}
-        self._paths: dict[str, str] = {}
+        self._leaves: dict[str, Leaf] = {}
         self._sources: dict[str, Any] = {}
+        taken: set[str] = set()
         for path, source in table.iteritems(recursive=True, full_paths=True):
             if len(source.branches):
                 continue
-            name = path if source.name in self._paths else source.name
-            found = _inspect(source)
-            if found[0] is None:
-                self.skipped[name] = found[1]
-            else:
-                self.branches[name] = Branch(name, *found)
-            self._paths[name] = path
-            self._sources[name] = source
+            label = path if source.name in taken else source.name
+            taken.add(source.name)
+            for found in _parts(label, source):
+                if isinstance(found, Unusable):
+                    self.skipped[found.name] = found.reason
+                    continue
+                name = found.branch.name
+                self.branches[name] = found.branch
+                self._leaves[name] = found
+                self._sources[name] = source
+        # uproot tells only when it reads objects whether it knows how they are stored.
+        objects = {id(self._sources[name]): name for name, leaf in self._leaves.items() if not leaf.simple}
+        if self.entries:
+            self._skip_unreadable(list(objects.values()))
+
+    def _skip_unreadable(self, names: Sequence[str]) -> None:
+        """Skip those branches of ``names``, and all that comes from them, whose first event cannot be read."""
+        if not names or (why := self._unreadable(names)) is None:
+            return
+        if len(names) > 1:
+            middle = len(names) // 2
+            self._skip_unreadable(names[:middle])
+            self._skip_unreadable(names[middle:])
+            return
+        for name in [one for one in self.branches if self._sources[one] is self._sources[names[0]]]:
+            self.skipped[name] = f"it cannot be read: {why}"
+            del self.branches[name]
+
+    def _unreadable(self, names: Sequence[str]) -> str | None:
+        """Why the first event of ``names`` cannot be read; None where it can."""
+        from uproot.deserialization import DeserializationError
+
+        try:
+            events = self.read(names, 0, 1, 1)
+        except (DeserializationError, NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return reason(error)
+        short = [name for name, array in events.items() if not len(array)]
+        return "it has no events" if short else None
 
     def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
         """Arrays of ``names``, decompressed by ``threads`` threads that end with the call."""
         import uproot
 
-        wanted = {id(self._sources[name]) for name in names}
         executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
         try:
-            arrays = self._tree.arrays(
-                filter_branch=lambda branch: id(branch) in wanted, entry_start=start, entry_stop=stop,
-                how=dict, array_cache=None, decompression_executor=executor,
-            )  # fmt: skip
+            sources = {self._sources[name].cache_key: self._sources[name] for name in names}
+            arrays = _arrays(self._tree, sources, start, stop, executor)
         finally:
             executor.shutdown()
-        return {name: _one_level(arrays[self._paths[name]], self.branches[name]) for name in names}
+        return {name: numbers(arrays[self._sources[name].cache_key], self._leaves[name]) for name in names}
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
@@ -58,34 +88,65 @@ class TTreeTable:
 
     def bytes_per_entry(self, names: Sequence[str]) -> float:
         """Uncompressed size of an event, averaged over the tree."""
-        total = sum(int(self._sources[name].uncompressed_bytes) for name in names)
+        sources = {id(self._sources[name]): self._sources[name] for name in names}
+        total = sum(int(source.uncompressed_bytes) for source in sources.values())
         return total / max(1, self.entries)
 
 
-def _inspect(source: Any) -> "tuple[Any, str]":
-    """Kind and dtype of a branch; None and the reason for one that cannot be a feature."""
+def _arrays(tree: Any, sources: dict[str, Any], start: int, stop: int, executor: Any) -> dict[str, Any]:
+    """Key of each branch → its awkward array, all read in one request.
+
+    ``tree.arrays`` takes names as expressions in Python, so that each name with a dot in it is looked for in the
+    names of all branches: a minute for each block of a PHYSLITE file. This is what it does after that.
+    """
+    from uproot.behaviors.TBranch import _ranges_or_baskets_to_arrays
+    from uproot.interpretation.library import Awkward
+    from uproot.source.futures import TrivialExecutor
+
+    wanted = [
+        (source, number, place)
+        for source in sources.values()
+        for number, place in source.entries_to_ranges_or_baskets(start, stop)
+    ]
+    interpretations = {key: source.interpretation for key, source in sources.items()}
+    arrays: dict[str, Any] = {}
+    _ranges_or_baskets_to_arrays(
+        tree, wanted, interpretations, start, stop, executor, TrivialExecutor(), Awkward(), arrays, False,
+        {"ak_add_doc": False},
+    )  # fmt: skip
+    return arrays
+
+
+def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
+    """What a branch holds: one list of numbers or number an event, or several where it holds objects."""
+    from uproot.interpretation.identify import UnknownInterpretation
     from uproot.interpretation.jagged import AsJagged
     from uproot.interpretation.numerical import Numerical
+    from uproot.interpretation.objects import CannotBeAwkward
     from uproot.interpretation.strings import AsStrings
 
+    if not source.num_baskets and source.tree.num_entries:
+        yield Unusable(name, "it has no events")
+        return
+    unknown = Unusable(name, f"its type {source.typename} is not a number or a list of numbers")
     interpretation = source.interpretation
-    if isinstance(interpretation, AsStrings):
-        return None, "it holds strings"
+    if isinstance(interpretation, UnknownInterpretation):
+        yield unknown
+        return
     jagged = isinstance(interpretation, AsJagged)
     content = interpretation.content if jagged else interpretation
-    if not isinstance(content, Numerical):
-        return None, f"its type {source.typename} is not a number or a list of numbers"
-    dtype = np.dtype(content.to_dtype if hasattr(content, "to_dtype") else content.numpy_dtype)
-    number, shape = dtype.subdtype or (dtype, ())
-    if number.kind not in "biuf":
-        return None, f"its type {source.typename} is not a number or a list of numbers"
-    if len(shape) + jagged > 1:
-        return None, f"its type {source.typename} is nested more than once"
-    return ("jagged" if jagged or shape else "flat"), number.newbyteorder("=").name
-
-
-def _one_level(array: Any, branch: Branch) -> Any:
-    """``array`` with every jagged branch of variable length."""
-    import awkward as ak
-
-    return ak.from_regular(array, axis=1) if branch.kind == "jagged" else array
+    if isinstance(interpretation, AsStrings):
+        yield Unusable(name, "it holds strings")
+        return
+    if isinstance(content, Numerical):
+        dtype = np.dtype(content.to_dtype if hasattr(content, "to_dtype") else content.numpy_dtype)
+        if not dtype.shape and dtype.kind in "biuf":
+            # Known without asking for the form, which takes a while where there are thousands of branches.
+            yield Leaf(Branch(name, "jagged" if jagged else "flat", dtype.newbyteorder("=").name))
+            return
+    try:
+        form = interpretation.awkward_form(source.file)
+    except (CannotBeAwkward, UnknownInterpretation, NotImplementedError, AttributeError, TypeError, ValueError):
+        yield unknown
+        return
+    yield from leaves(name, form)

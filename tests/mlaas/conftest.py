@@ -22,24 +22,24 @@ class XRootD:
         port: Where it listens on 127.0.0.1.
     """
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, directives: str = "") -> None:
         self.root = root
+        self._folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         config = folder / "xrootd.cfg"
         config.write_text(
             f"xrd.port {self.port}\nxrd.network nodnr\noss.localroot {root}\nall.export / r/o\n"
-            f"all.adminpath {folder}\nall.pidpath {folder}\nxrootd.async off\n"
+            f"all.adminpath {folder}\nall.pidpath {folder}\nxrootd.async off\n{directives}\n"
         )
-        command = ["xrootd", "-c", str(config), "-n", "test", "-l", str(folder / "log")]
+        self._command = ["xrootd", "-c", str(config), "-n", "test", "-l", str(folder / "log")]
         if os.geteuid() == 0:
             # The daemon refuses to run as root.
             user = pwd.getpwnam("daemon")
             shutil.chown(folder, user.pw_uid, user.pw_gid)
-            command += ["-R", "daemon"]
-        self._process = subprocess.Popen(command, cwd=folder)
-        self._wait(folder)
+            self._command += ["-R", "daemon"]
+        self._start()
 
     def url(self, path: str | Path) -> str:
         """URL of a file below ``root``, given by its path there or on this machine."""
@@ -55,6 +55,15 @@ class XRootD:
         self._process.kill()
         self._process.wait()
 
+    def restart(self) -> None:
+        """End the daemon at once, and start it again."""
+        self.kill()
+        self._start()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(self._command, cwd=self._folder)
+        self._wait(self._folder)
+
     def _wait(self, folder: Path) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -69,8 +78,8 @@ class XRootD:
 
 
 @contextlib.contextmanager
-def run_xrootd() -> Iterator[XRootD]:
-    """A daemon of its own, whose ``root`` is an empty folder."""
+def run_xrootd(directives: str = "") -> Iterator[XRootD]:
+    """A daemon of its own, whose ``root`` is an empty folder; ``directives`` are added to its configuration."""
     if shutil.which("xrootd") is None and "CI" not in os.environ:
         pytest.skip("the XRootD daemon is not installed: apt-get install xrootd-server")
     # Not in pytest's folders, which other users cannot enter.
@@ -78,7 +87,7 @@ def run_xrootd() -> Iterator[XRootD]:
         Path(folder).chmod(0o755)
         (root := Path(folder, "data")).mkdir()
         (work := Path(folder, "work")).mkdir()
-        daemon = XRootD(root, work)
+        daemon = XRootD(root, work, directives)
         try:
             yield daemon
         finally:

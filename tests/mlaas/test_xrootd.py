@@ -15,10 +15,16 @@ import pytest
 from mlaas.dataset import Dataset, DatasetParams
 from mlaas.errors import DataError
 from mlaas.readers import open_reader
+from tests.mlaas.conftest import run_xrootd
 from tests.mlaas.samples import make_sample
 
-# Seconds in which an error has to be there.
-BOUND = 20
+# Seconds in which an error has to be there at the latest, where a server is asked once.
+BOUND = 60
+
+
+@pytest.fixture(autouse=True)
+def asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLAAS_ATTEMPTS", "1")
 
 
 @pytest.mark.parametrize("form", ["ttree", "rntuple"])
@@ -144,3 +150,46 @@ def test_the_server_dies_while_chunks_are_read(mortal_xrootd: Any) -> None:
         with pytest.raises(DataError, match=r"[12]\.root: cannot be read"):
             list(dataset.chunks("train"))
         assert time.monotonic() - before < BOUND
+
+
+def test_the_stream_goes_on_at_the_other_server_when_one_dies(
+    mortal_xrootd: Any, xrootd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLAAS_ATTEMPTS", "3")
+    paths = [make_sample(mortal_xrootd.root / f"replica{seed}.root", 4000, seed).path for seed in (1, 2)]
+    for path in paths:
+        (xrootd.root / path.name).write_bytes(path.read_bytes())
+    places = [f"{mortal_xrootd.url(path)}|{xrootd.url(path.name)}" for path in paths]
+    params = DatasetParams(selected=["met", "pt", "v_*"], chunk_size=200)
+    with Dataset([str(path) for path in paths], [0, 1], params) as local, Dataset(places, [0, 1], params) as dataset:
+        expected = list(local.chunks("train", 1))
+        stream = dataset.chunks("train", 1)
+        chunks = [next(stream) for _ in range(3)]
+        mortal_xrootd.kill()
+        chunks += stream
+    assert len(chunks) == len(expected) > 20
+    for chunk, before in zip(chunks, expected, strict=True):
+        np.testing.assert_array_equal(chunk.x, before.x)
+        np.testing.assert_array_equal(chunk.mask, before.mask)
+        np.testing.assert_array_equal(chunk.y, before.y)
+
+
+def test_a_server_that_comes_back_is_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLAAS_ATTEMPTS", "6")
+    with run_xrootd() as daemon:
+        sample = make_sample(daemon.root / "back.root", 3000)
+        with open_reader(daemon.url(sample.path)) as reader:
+            daemon.restart()
+            events = reader.read(["met", "pt"], 0, 3000)
+    np.testing.assert_array_equal(ak.to_numpy(events["met"]), sample.flat["met"])
+
+
+def test_a_redirector_leads_to_the_server_that_has_the_file(xrootd: Any) -> None:
+    path = make_sample(xrootd.root / "redirected.root", 500).path
+    with (
+        run_xrootd(f"xrootd.redirect 127.0.0.1:{xrootd.port} /") as redirector,
+        open_reader(redirector.url(path.name)) as reader,
+        open_reader(str(path)) as local,
+    ):
+        assert reader.identity == local.identity
+        assert ak.array_equal(reader.read(["pt"], 0, 500)["pt"], local.read(["pt"], 0, 500)["pt"])

@@ -1,0 +1,214 @@
+"""Histograms of branches before and after normalisation, as pages of PDF or PNG."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlaas.errors import MlaasError, ParameterError
+from mlaas.features import Feature, width
+from mlaas.inspection.inspect import Inspection, event_blocks, numbers_of
+
+BINS = 100
+# Labels that get a line each; events of more are drawn together, for then the label is a quantity.
+MAX_CLASSES = 10
+_ROWS = 5
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass
+class Panel:
+    """A pair of histograms of a branch.
+
+    Attributes:
+        ranges: Of the values as they are, and of the normalised ones.
+        counts: Label → float64 (2, BINS); None is the label where there is but one line.
+    """
+
+    title: str
+    ranges: tuple[tuple[float, float], tuple[float, float]]
+    counts: dict[float | None, Any] = field(default_factory=dict)
+
+    def fill(self, raw: NDArray[Any], normalised: NDArray[Any], label: float | None = None) -> None:
+        """Take in finite numbers, those of an event at the same place in both arrays."""
+        from hist import Hist
+        from hist.axis import Regular
+
+        if label not in self.counts:
+            self.counts[label] = [Hist(Regular(BINS, *one)) for one in self.ranges]
+        for histogram, numbers in zip(self.counts[label], (raw, normalised), strict=True):
+            histogram.fill(numbers)
+
+
+def draw_histograms(
+    target: Path,
+    features: Sequence[Feature],
+    ranges: Mapping[str, tuple[float, float]],
+    chunks: Iterable[tuple[Matrix, NDArray[np.float32]]],
+    normalise: Callable[[Matrix], tuple[Matrix, NDArray[np.bool_]]],
+) -> list[Path]:
+    """Draw every feature before and after normalisation, a line for each class.
+
+    Args:
+        target: See :func:`pages`.
+        features: In the order of their columns.
+        ranges: Smallest and largest value of each feature before normalisation.
+        chunks: float32 (n, width) values that are not normalised, NaN for what is missing, and float32 (n,) labels.
+        normalise: From such a matrix to the normalised one, and a mask that is True where there is a value.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        MlaasError: They cannot be.
+    """
+    target = pages(target)
+    panels = _panels(features, ranges, normalise)
+    for raw, labels in chunks:
+        normalised, mask = normalise(raw)
+        known = [label for panel in panels[:1] for label in panel.counts]
+        classes = np.unique(labels)
+        several = len({*known, *classes.tolist()}) <= MAX_CLASSES and None not in known
+        for label in classes.tolist() if several else [None]:
+            rows = slice(None) if label is None else labels == label
+            column = 0
+            for panel, feature in zip(panels, features, strict=True):
+                part = slice(column, column + feature.dimension)
+                there = mask[rows, part]
+                panel.fill(raw[rows, part][there], normalised[rows, part][there], label)
+                column += feature.dimension
+    return draw_panels(target, panels)
+
+
+def draw_branches(target: Path, found: Inspection, dtype: str | None = None) -> list[Path]:
+    """Draw all branches of an inspected file, for which its events are read again.
+
+    Args:
+        target: See :func:`pages`.
+        dtype: See :func:`mlaas.readers.open_reader`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        MlaasError: They cannot be, or there is nothing to draw.
+    """
+    target = pages(target)
+    panels = {
+        name: Panel(name, (_wide(one.minimum, one.maximum), _wide(0.0, 1.0 if one.maximum > one.minimum else 0.0)))
+        for name, one in found.branches.items()
+        if one.minimum is not None and one.maximum is not None
+    }
+    if not panels:
+        raise ParameterError(f"{found.path}: no branch to draw, name the tree or other branches")
+    for events in event_blocks(found.path, found.tree, dtype, list(panels), found.read):
+        for name, panel in panels.items():
+            numbers, _ = numbers_of(events[name], found.branches[name].branch)
+            numbers = numbers[np.isfinite(numbers)]
+            low, high = found.branches[name].minimum or 0.0, found.branches[name].maximum or 0.0
+            panel.fill(numbers, (numbers - low) / ((high - low) or 1.0))
+    return draw_panels(target, list(panels.values()))
+
+
+def pages(target: Path) -> Path:
+    """The file that a name stands for: itself where it ends in .pdf or .png, else histograms.pdf in that folder.
+
+    Raises:
+        ParameterError: It ends in something else.
+    """
+    if target.suffix.lower() in (".pdf", ".png"):
+        return target
+    if target.suffix and not target.is_dir():
+        raise ParameterError(f"hist: {target} ends in {target.suffix}; expected .pdf, .png or the name of a folder")
+    return target / "histograms.pdf"
+
+
+def draw_panels(target: Path, panels: Sequence[Panel]) -> list[Path]:
+    """Draw ``panels``, five a page: one PDF of all pages, or a PNG for each page.
+
+    Raises:
+        MlaasError: They cannot be written.
+    """
+    groups = [panels[start : start + _ROWS] for start in range(0, len(panels), _ROWS)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix.lower() == ".pdf" or len(groups) == 1:
+            return [_write(target, groups)]
+        return [
+            _write(target.with_name(f"{target.stem}-{number}{target.suffix}"), [group])
+            for number, group in enumerate(groups, 1)
+        ]
+    except OSError as error:
+        raise MlaasError(f"{target}: the histograms cannot be written: {error.strerror}") from error
+
+
+def _panels(
+    features: Sequence[Feature],
+    ranges: Mapping[str, tuple[float, float]],
+    normalise: Callable[[Matrix], tuple[Matrix, NDArray[np.bool_]]],
+) -> list[Panel]:
+    """A panel for each feature, whose range after normalisation is that of its extremes."""
+    extremes = np.empty((2, width(features)), dtype=np.float32)
+    column = 0
+    for feature in features:
+        extremes[:, column : column + feature.dimension] = np.array(ranges[feature.name])[:, None]
+        column += feature.dimension
+    normalised, _ = normalise(extremes.copy())
+    panels, column = [], 0
+    for feature in features:
+        low, high = (float(value) for value in normalised[:, column])
+        panels.append(Panel(feature.name, (_wide(*ranges[feature.name]), _wide(low, high))))
+        column += feature.dimension
+    return panels
+
+
+def _wide(low: float, high: float) -> tuple[float, float]:
+    """A range that is not empty and whose last bin has the largest value."""
+    span = high - low
+    margin = max(span * 1e-6, abs(high) * 1e-6, 1e-6)
+    return (low - (0.5 if not span else 0.0), high + (0.5 if not span else margin))
+
+
+def _page(panels: Sequence[Panel]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.3, 11.7), layout="constrained")
+    grid = figure.subplots(_ROWS, 2, squeeze=False)
+    for row, axes in enumerate(grid):
+        if row >= len(panels):
+            for one in axes:
+                one.set_axis_off()
+            continue
+        panel = panels[row]
+        for side, (one, when) in enumerate(zip(axes, ("before", "after"), strict=True)):
+            for label, histograms in sorted(panel.counts.items(), key=lambda item: (item[0] is None, item[0])):
+                counts, edges = histograms[side].to_numpy()
+                one.stairs(counts, edges, label=None if label is None else f"{label:g}")
+            one.set_title(f"{panel.title} {when} normalisation", fontsize="small", parse_math=False)
+            one.tick_params(labelsize="x-small")
+            if any(label is not None for label in panel.counts):
+                one.legend(fontsize="x-small")
+    return figure
+
+
+def _write(path: Path, groups: Sequence[Sequence[Panel]]) -> Path:
+    """Write a file that is there as a whole or not at all."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        if path.suffix.lower() == ".pdf":
+            with PdfPages(partial) as document:
+                for group in groups:
+                    document.savefig(_page(group))
+        else:
+            _page(groups[0]).savefig(partial, format="png", dpi=100)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
