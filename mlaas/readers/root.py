@@ -14,7 +14,7 @@ from mlaas.readers.failures import OutOfReach, Unreadable, translated
 from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
 from mlaas.readers.rntuple import RNTupleTable
 from mlaas.readers.storage.waiting import request_timeout
-from mlaas.readers.storage.xrootd import limit_waiting
+from mlaas.readers.storage.xrootd import xrootd_client
 from mlaas.readers.streams import check_local
 from mlaas.readers.ttree import TTreeTable
 
@@ -160,7 +160,7 @@ def _open(path: str, remote: bool) -> Any:
     uproot.compression._DecompressZLIB.library = "isal"
     local = local_path(path)
     if scheme(path) in XROOTD_SCHEMES:
-        limit_waiting()
+        xrootd_client()
         handler = uproot.XRootDSource
     elif remote:
         from mlaas.readers.storage.ranges import RangeSource

@@ -65,6 +65,13 @@ def test_a_query_does_not_hide_the_suffix(xrootd: Any) -> None:
         assert reader.entries == 50
 
 
+def test_tensorflow_may_be_loaded_before_the_first_url_is_opened(xrootd: Any) -> None:
+    """As in a notebook; it then offers its own copies of libraries that the client needs."""
+    path = make_sample(xrootd.root / "later.root", 50).path
+    code = "import tensorflow\nwith open_reader(sys.argv[1]) as reader:\n    print(reader.entries)"
+    assert printed_by(code, xrootd.url(path)) == "50\n"
+
+
 def test_missing_and_bad_files_on_the_server(xrootd: Any) -> None:
     (xrootd.root / "bad.root").write_bytes(b"not a ROOT file at all" * 50)
     sample = make_sample(xrootd.root / "whole.root", 500)
@@ -76,8 +83,8 @@ def test_missing_and_bad_files_on_the_server(xrootd: Any) -> None:
         assert "\n" not in str(caught.value)
 
 
-def error_of(code: str, *arguments: str) -> str:
-    """Message of the DataError that ``code`` raises in a process of its own, which must end in time."""
+def printed_by(code: str, *arguments: str) -> str:
+    """What ``code`` prints, such as an error's message, in a process of its own, which must end in time."""
     program = f"import sys\nfrom mlaas.errors import DataError\nfrom mlaas.readers import open_reader\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=BOUND, check=False
@@ -98,18 +105,18 @@ def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"root://127.0.0.1:{unused.getsockname()[1]}//a.root"
-        assert error_of(OPEN, url).startswith(f"{url}: cannot be opened: ")
+        assert printed_by(OPEN, url).startswith(f"{url}: cannot be opened: ")
 
 
 def test_the_server_has_no_address() -> None:
-    assert "Invalid address" in error_of(OPEN, "root://no-such-host.invalid//a.root")
+    assert "Invalid address" in printed_by(OPEN, "root://no-such-host.invalid//a.root")
 
 
 def test_a_server_that_never_answers() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        assert "cannot be opened" in error_of(OPEN, f"root://127.0.0.1:{silent.getsockname()[1]}//a.root")
+        assert "cannot be opened" in printed_by(OPEN, f"root://127.0.0.1:{silent.getsockname()[1]}//a.root")
 
 
 READ = """

@@ -1,5 +1,7 @@
 """Files of an XRootD server, through its own client."""
 
+import os
+import sys
 from typing import Any
 
 from mlaas.errors import DataError
@@ -14,9 +16,7 @@ class XRootDStorage:
     """See :class:`mlaas.readers.storage.base.Storage`."""
 
     def __init__(self, url: str) -> None:
-        limit_waiting()
-        from XRootD import client
-
+        client = xrootd_client()
         self._file = client.File()
         self._checked(self._file.open(url, timeout=request_timeout()))
         try:
@@ -46,18 +46,23 @@ class XRootDStorage:
         raise (TimeoutError if status.code == _EXPIRED else OSError)(status.message.strip())
 
 
-def limit_waiting() -> None:
-    """Bound how long the XRootD client waits; XRD_… set in the environment has precedence.
+def xrootd_client() -> Any:
+    """The module ``XRootD.client``, with a bound on how long it waits; XRD_… set in the environment has precedence.
 
     By default the client tries an unreachable server for ten minutes and a broken stream for half an hour.
 
     Raises:
         DataError: The client is not installed.
     """
+    flags = sys.getdlopenflags()
+    # TensorFlow offers everybody its own copies of libraries that the client needs, with which it crashes.
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_DEEPBIND)
     try:
         from XRootD import client
     except ImportError as error:
         raise DataError("root:// URLs need the XRootD client: pip install xrootd") from error
+    finally:
+        sys.setdlopenflags(flags)
     for name, value in {
         "ConnectionWindow": CONNECTION_TIMEOUT,
         "ConnectionRetry": 1,
@@ -67,3 +72,4 @@ def limit_waiting() -> None:
         "TimeoutResolution": 1,
     }.items():
         client.EnvPutInt(name, value)
+    return client
