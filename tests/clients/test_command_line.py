@@ -146,6 +146,20 @@ def test_promote_moves_an_alias(tfaas_client: Run, model: str, one_line: OneLine
     assert "99" in one_line(absent.stderr)
 
 
+def test_a_version_is_deleted_although_an_alias_points_at_it_only_by_force(
+    tfaas_client: Run, unique_name: str, upload_options: list[str], one_line: OneLine
+) -> None:
+    for _ in range(2):
+        assert tfaas_client("upload", f"--name={unique_name}", *upload_options).returncode == 0
+    assert tfaas_client("promote", f"{unique_name}:1", "production").returncode == 0
+    refused = tfaas_client("delete", f"{unique_name}:1")
+    assert refused.returncode == 2
+    assert "production" in one_line(refused.stderr)
+    assert tfaas_client("delete", f"{unique_name}:1", "--force").returncode == 0
+    assert tfaas_client("promote", f"{unique_name}:1", "production").returncode == 2
+    assert unique_name in tfaas_client("models").stdout
+
+
 def test_the_next_server_answers(tfaas_client: Run, server: Any, closed_url: str, model: str) -> None:
     listed = tfaas_client("models", f"--url={closed_url},{server.url}")
     assert listed.returncode == 0
@@ -189,8 +203,8 @@ def test_the_shell_completes_commands_options_and_models(tfaas_client: Run, run:
 
 
 def test_status_is_shown(tfaas_client: Run) -> None:
-    assert json.loads(tfaas_client("status", "--json").stdout)
-    assert tfaas_client("status").stdout
+    assert json.loads(tfaas_client("status", "--json").stdout)["process"]["resident"]
+    assert "\nprocess.resident " in tfaas_client("status").stdout
 
 
 def test_flat_options_of_the_original_client_work(
@@ -303,6 +317,7 @@ def test_an_unreachable_server_exits_2_with_one_line(
     refused = tfaas_client(f"--url={closed_url}", *arguments)
     assert refused.returncode == 2
     assert closed_url in one_line(refused.stderr)
+    assert "Connection refused" in refused.stderr
 
 
 def test_the_url_comes_from_the_environment(run: Run, closed_url: str) -> None:

@@ -106,6 +106,12 @@ def test_references_are_taken_apart(model: str, parts: tuple[str, int, str]) -> 
     assert split_reference(model) == parts
 
 
+def test_a_model_or_a_version_is_deleted() -> None:
+    assert delete_request("signal", False).path == "/delete/signal"
+    assert delete_request("signal:3", True).path == "/models/signal/versions/3"
+    assert dict(delete_request("signal:3", True).query) == {"force": "true"}
+
+
 @pytest.mark.parametrize("model", ["", ":3", "a:", "a:0", "a:b", "a:-1", "a@", "@b", "a:" + "9" * 5000])
 def test_what_is_no_reference_is_refused(model: str) -> None:
     with pytest.raises(InputError, match="expected NAME"):
@@ -129,7 +135,7 @@ def test_what_is_no_reference_is_refused(model: str) -> None:
 )
 def test_only_what_may_help_is_repeated(failure: TFaaSError, again: bool, upload_again: bool) -> None:
     assert may_be_repeated(Request("GET", "/models"), failure) == again
-    assert may_be_repeated(delete_request("signal"), failure) == upload_again
+    assert may_be_repeated(delete_request("signal", False), failure) == upload_again
 
 
 def test_pauses_grow_at_random_and_respect_the_server() -> None:

@@ -102,9 +102,9 @@ class AsyncClient:
             version = (await self.describe(model)).version
         return description(await self._transport.send(promote_request(name, version, alias)))
 
-    async def delete(self, model: str) -> None:
+    async def delete(self, model: str, *, force: bool = False) -> None:
         """As `Client.delete`."""
-        await self._transport.send(delete_request(model))
+        await self._transport.send(delete_request(model, force))
 
     async def models(self) -> list[dict[str, Any]]:
         """As `Client.models`."""

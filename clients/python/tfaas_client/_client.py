@@ -104,9 +104,9 @@ class Client:
         """Lets an alias point at the version that `model` means, and returns that version."""
         return self._run(lambda client: client.promote(model, alias))
 
-    def delete(self, model: str) -> None:
-        """Deletes a model."""
-        self._run(lambda client: client.delete(model))
+    def delete(self, model: str, *, force: bool = False) -> None:
+        """Deletes a model with all its versions, or one version; refused where an alias points at it, unless forced."""
+        self._run(lambda client: client.delete(model, force=force))
 
     def models(self) -> list[dict[str, Any]]:
         """Returns a description of each model."""

@@ -91,7 +91,7 @@ def _promote(client: Client, arguments: argparse.Namespace) -> Answer:
 
 
 def _delete(client: Client, arguments: argparse.Namespace) -> Answer:
-    return _deleted(client, arguments.name)
+    return _deleted(client, arguments.name, arguments.force)
 
 
 def _status(client: Client, _: argparse.Namespace) -> Answer:
@@ -108,7 +108,7 @@ def _flat_bundle(client: Client, arguments: argparse.Namespace) -> Answer:
 
 
 def _flat_delete(client: Client, arguments: argparse.Namespace) -> Answer:
-    return _deleted(client, arguments.flat_delete)
+    return _deleted(client, arguments.flat_delete, False)
 
 
 def _flat_predict(client: Client, arguments: argparse.Namespace) -> Answer:
@@ -133,8 +133,8 @@ def _predicted(prediction: Prediction) -> Answer:
     return Answer(finite_or_null(prediction.probabilities.tolist()), prediction_table(*prediction))
 
 
-def _deleted(client: Client, model: str) -> Answer:
-    client.delete(model)
+def _deleted(client: Client, model: str, force: bool) -> Answer:
+    client.delete(model, force=force)
     return Answer({"deleted": model}, f"{model} is deleted")
 
 
@@ -203,6 +203,11 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
     add("--concurrency", type=positive, default=CONCURRENCY, help=f"requests at a time; default {CONCURRENCY}")
 
 
+def _delete_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="MODEL", help="name, for all versions, or name:version")
+    parser.add_argument("--force", action="store_true", help="although an alias points at it")
+
+
 def _promote_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="MODEL", help="such as signal:3 or signal@latest")
     parser.add_argument("alias", metavar="ALIAS", help="such as production")
@@ -223,7 +228,7 @@ COMMANDS: Mapping[str, Command] = {
     "predict": Command("ask a model about events in JSON", _predict_options, _predict),
     "score": Command("ask a model about all events of ROOT files", _score_options, _score),
     "promote": Command("let an alias point at a version", _promote_options, _promote),
-    "delete": Command("delete a model", _model_option, _delete),
+    "delete": Command("delete a model or a version", _delete_options, _delete),
     "status": Command("show the state of the server", _no_options, _status),
 }
 

@@ -75,9 +75,11 @@ def upload_request(name: str, files: Mapping[str, tuple[str, IO[bytes] | bytes]]
     return Request("POST", "/upload", files=files, fields={"name": name}, repeatable=False, slow=True)
 
 
-def delete_request(model: str) -> Request:
-    """Deletes a model."""
-    return Request("DELETE", model_path("delete", model), repeatable=False)
+def delete_request(model: str, force: bool) -> Request:
+    """Deletes a model, or the version that `name:3` names."""
+    name, number, _ = split_reference(model) if ":" in model else (model, 0, "")
+    path = f"{model_path('models', name)}/versions/{number}" if number else model_path("delete", model)
+    return Request("DELETE", path, {"force": "true"} if force else {}, repeatable=False)
 
 
 def version_request(model: str) -> Request:

@@ -1,7 +1,7 @@
 """How the command line shows answers to people."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,16 @@ def model_table(models: Sequence[Mapping[str, Any]]) -> str:
 
 
 def field_table(values: Mapping[str, Any]) -> str:
-    """Returns a line for each entry."""
-    return _table([name, _cell(value)] for name, value in values.items())
+    """Returns a line for each entry, nested ones under names with dots."""
+    return _table([name, _cell(value)] for name, value in _entries(values))
+
+
+def _entries(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from ((f"{name}.{inner}", below) for inner, below in _entries(value))
+        else:
+            yield name, value
 
 
 def prediction_table(labels: Sequence[str], probabilities: Iterable[float]) -> str:

@@ -2,7 +2,10 @@
 
 import asyncio
 import builtins
+import os
 import random
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -119,13 +122,25 @@ def pause_after(repetition: int, failure: TFaaSError) -> float:
     return max(pause * random.uniform(0.5, 1.0), asked * random.uniform(1.0, 1.2))
 
 
+def _reason(error: BaseException) -> str:
+    """Returns what the operating system or TLS has said, which is below several layers."""
+    below = error.__cause__ or error.__context__
+    if isinstance(error, BaseExceptionGroup):
+        below = error.exceptions[-1]
+    if below is not None:
+        return _reason(below)
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError | socket.gaierror) and error.errno:
+        return os.strerror(error.errno)
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or "no connection in time"
+
+
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
     """Foreign errors become ours; ConnectionError says that nothing was sent."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ConnectionError(f"{url} cannot be reached: {error or 'no connection in time'}") from error
+        raise ConnectionError(f"{url} cannot be reached: {_reason(error)}") from error
     except (httpx.TimeoutException, builtins.TimeoutError) as error:
         raise TimeoutError(f"{url} did not answer in time") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
