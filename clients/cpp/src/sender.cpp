@@ -73,7 +73,8 @@ Result<Answer> Sender::send(const Request& request) {
             }
             preferred_.compare_exchange_strong(address, (address + 1) % urls_.size());
         }
-        if (is_worth_another_attempt(attempt) && round < retries_ &&
+        const bool invited = attempt.answer.retry_after.count() > 0;
+        if (is_worth_another_attempt(attempt) && (invited || round < retries_) &&
             pause(round, attempt.answer.retry_after, deadline)) {
             continue;
         }

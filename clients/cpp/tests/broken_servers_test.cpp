@@ -58,7 +58,7 @@ void the_number_of_retries_is_kept() {
 void a_retry_after_is_heeded_up_to_the_deadline() {
     LittleServer server(in_turn({response(503, "", "text/plain", "Retry-After: 1\r\n"), prediction}));
     const auto start = std::chrono::steady_clock::now();
-    CHECK(ask(Client(server.url)));
+    CHECK(ask(Client(server.url, patience(20s, 0))));
     CHECK(std::chrono::steady_clock::now() - start >= 1s);
     LittleServer never(in_turn({response(503, "", "text/plain", "Retry-After: 3600\r\n")}));
     const auto answer = ask(Client(never.url, patience(20s)));
