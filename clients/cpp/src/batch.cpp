@@ -6,7 +6,7 @@
 #include <system_error>
 #include <utility>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 constexpr std::size_t most_chunk_bytes = 4U << 20U;
@@ -122,4 +122,4 @@ void Batch::leave(std::optional<Error> error) noexcept {
     left_.notify_all();
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

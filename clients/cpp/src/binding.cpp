@@ -3,7 +3,7 @@
 #include "batch.h"
 #include "wire.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 std::string escape(const std::string& text) {
@@ -112,4 +112,4 @@ Result<Predictions> predict_row(
     return std::move(*predictions);
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -8,7 +8,7 @@
 #include "tfaas/options.h"
 #include "workers.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 class Core {
 public:
@@ -27,4 +27,4 @@ public:
     Workers workers;  // uses what is above, so it goes first
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

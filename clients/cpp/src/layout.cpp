@@ -4,7 +4,7 @@
 #include <limits>
 #include <numeric>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 constexpr std::size_t most_shown_features = 50;
@@ -215,4 +215,4 @@ void Layout::gather(
     }
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -9,7 +9,7 @@
 #include "tfaas/model.h"
 #include "tfaas/result.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// Where each branch of the caller stands in the input of one version of a model.
 class Layout {
@@ -51,4 +51,4 @@ private:
     bool keeps_order_ = true;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -6,7 +6,7 @@
 
 #include "json.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 using std::chrono::milliseconds;
@@ -115,4 +115,4 @@ bool Sender::pause(int round, std::chrono::seconds least, Clock::time_point dead
     return !closing_.wait_until(lock, until, [this] { return closed_; });
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

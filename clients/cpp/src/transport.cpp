@@ -8,7 +8,7 @@
 #include <exception>
 #include <utility>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 constexpr std::size_t most_idle_handles = 64;
@@ -219,4 +219,4 @@ void Transport::give_back(Handle handle) {
     }
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -4,7 +4,7 @@
 
 #include "check.h"
 
-using tfaas::Json;
+using tfaas::internal::Json;
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include "check.h"
 
 using tfaas::Column;
-using tfaas::Json;
-using tfaas::Layout;
+using tfaas::internal::Json;
+using tfaas::internal::Layout;
 using tfaas::Order;
 using tfaas::Span;
 
