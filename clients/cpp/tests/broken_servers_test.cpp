@@ -88,6 +88,8 @@ void a_silent_server_is_given_up_at_the_deadline() {
     const auto start = std::chrono::steady_clock::now();
     const auto answer = ask(Client(server.url, patience(300ms)));
     CHECK(answer.error().status == 0 && holds(answer.error().message, "timed out"));
+    LittleServer stalling(in_turn({prediction.substr(0, prediction.size() - 3)}));
+    CHECK(holds(ask(Client(stalling.url, patience(300ms))).error().message, "timed out"));
     CHECK(std::chrono::steady_clock::now() - start < 30s);
     ending = true;
 }
