@@ -6,6 +6,8 @@
 namespace tfaas::internal {
 namespace {
 
+constexpr double most_version = 1e9;
+
 std::string escape(const std::string& text) {
     constexpr auto plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     constexpr auto digits = "0123456789ABCDEF";
@@ -55,7 +57,7 @@ Result<Binding> bind(Core& core, const std::string& reference, const std::vector
     }
     const auto description = Json::parse(answer.value().body);
     const auto version = description ? (*description)["version"].number() : 0;
-    if (version < 1) {
+    if (!(version >= 1 && version <= most_version)) {
         return Error{"the server did not answer with a description of " + reference, answer.value().status};
     }
     Binding binding;
