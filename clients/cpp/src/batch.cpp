@@ -6,20 +6,18 @@
 #include <system_error>
 #include <utility>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
-constexpr std::size_t most_chunk_events = 10'000;
-constexpr std::size_t chunk_bytes = 4U << 20U;
+constexpr std::size_t most_chunk_bytes = 4U << 20U;
 constexpr auto raw = "application/octet-stream";
-
-std::size_t chunk_size(std::size_t width) {
-    return std::clamp<std::size_t>(chunk_bytes / (sizeof(float) * width), 1, most_chunk_events);
-}
 
 }  // namespace
 
-Batch::Batch(Core& core, Events events) : core_(core), events_(std::move(events)), chunk_(chunk_size(events_.width)) {}
+Batch::Batch(Core& core, Events events)
+    : core_(core),
+      events_(std::move(events)),
+      chunk_(std::clamp<std::size_t>(most_chunk_bytes / (sizeof(float) * events_.width), 1, core.chunk_events)) {}
 
 Result<Predictions> Batch::predict() {
     const auto chunks = (events_.count + chunk_ - 1) / chunk_;
@@ -124,4 +122,4 @@ void Batch::leave(std::optional<Error> error) noexcept {
     left_.notify_all();
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -14,7 +14,7 @@
 #include "tfaas/result.h"
 #include "tfaas/span.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// Rows of the model for the events from `first` up to `last`; may hold them in `rows`.
 using Gather = std::function<Span<float>(std::size_t first, std::size_t last, std::vector<float>& rows)>;
@@ -55,4 +55,4 @@ private:
     Predictions predictions_;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

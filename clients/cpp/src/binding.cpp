@@ -3,8 +3,10 @@
 #include "batch.h"
 #include "wire.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
+
+constexpr double most_version = 1e9;
 
 std::string escape(const std::string& text) {
     constexpr auto plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
@@ -21,9 +23,8 @@ std::string escape(const std::string& text) {
     return escaped;
 }
 
-/// Where the server describes the version that `name`, `name:3` or `name@alias` stands for.
-std::string description_path(const std::string& reference) {
-    const auto mark = reference.find_first_of(":@");
+/// Where the server describes the version that a reference stands for, `mark` being the place of : or @ in it.
+std::string description_path(const std::string& reference, std::size_t mark) {
     const auto name = "/models/" + escape(reference.substr(0, mark));
     if (mark == std::string::npos) {
         return name + "/aliases/latest";
@@ -46,13 +47,17 @@ Result<Predictions> predict_events(Core& core, const Binding& binding, std::size
 }  // namespace
 
 Result<Binding> bind(Core& core, const std::string& reference, const std::vector<std::string>& branches) {
-    const auto answer = core.sender.ask({description_path(reference), "", {}});
+    const auto mark = reference.find_first_of(":@");
+    if (mark == 0 || reference.empty() || mark + 1 == reference.size()) {
+        return Error{"'" + reference + "' names no model: expected name, name:version or name@alias"};
+    }
+    const auto answer = core.sender.ask({description_path(reference, mark), "", {}});
     if (!answer) {
         return answer.error();
     }
     const auto description = Json::parse(answer.value().body);
     const auto version = description ? (*description)["version"].number() : 0;
-    if (version < 1) {
+    if (!(version >= 1 && version <= most_version)) {
         return Error{"the server did not answer with a description of " + reference, answer.value().status};
     }
     Binding binding;
@@ -109,4 +114,4 @@ Result<Predictions> predict_row(
     return std::move(*predictions);
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -11,7 +11,7 @@
 #include "layout.h"
 #include "tfaas/model.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 struct Binding {
     std::string name;     // name:3
@@ -29,15 +29,6 @@ Result<Predictions> predict(Core& core, const Binding& binding, const std::vecto
 Result<Predictions> predict_row(
     Core& core, const std::string& model, const std::vector<std::string>& keys, Span<float> values);
 
-class Model::Bound {
-public:
-    Bound(std::shared_ptr<Core> shared, Binding bound)
-        : core(std::move(shared)), binding(std::make_shared<const Binding>(std::move(bound))) {}
-
-    const std::shared_ptr<Core> core;
-    const std::shared_ptr<const Binding> binding;
-};
-
 /// What `ask` returns; what it throws as an error.
 template <typename Ask>
 auto guarded(Ask ask) noexcept -> decltype(ask()) {
@@ -47,5 +38,18 @@ auto guarded(Ask ask) noexcept -> decltype(ask()) {
         return Error{exception.what()};
     }
 }
+
+}  // namespace tfaas::internal
+
+namespace tfaas {
+
+class Model::Bound {
+public:
+    Bound(std::shared_ptr<internal::Core> shared, internal::Binding bound)
+        : core(std::move(shared)), binding(std::make_shared<const internal::Binding>(std::move(bound))) {}
+
+    const std::shared_ptr<internal::Core> core;
+    const std::shared_ptr<const internal::Binding> binding;
+};
 
 }  // namespace tfaas

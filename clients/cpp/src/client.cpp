@@ -11,18 +11,18 @@ Error moved_from() { return Error{"the client has been moved from"}; }
 
 }  // namespace
 
-Client::Client(const std::string& urls, const Options& options) : core_(std::make_shared<Core>(urls, options)) {}
+Client::Client(const std::string& urls, const Options& options) : core_(std::make_shared<internal::Core>(urls, options)) {}
 
 Client::~Client() = default;
 Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 
 Result<Model> Client::model(const std::string& reference, const std::vector<std::string>& branches) const {
-    return guarded([&]() -> Result<Model> {
+    return internal::guarded([&]() -> Result<Model> {
         if (!core_) {
             return moved_from();
         }
-        auto binding = bind(*core_, reference, branches);
+        auto binding = internal::bind(*core_, reference, branches);
         if (!binding) {
             return binding.error();
         }
@@ -32,7 +32,7 @@ Result<Model> Client::model(const std::string& reference, const std::vector<std:
 
 Result<Predictions> Client::predict(
     const std::string& model, const std::vector<std::string>& keys, const std::vector<float>& values) const {
-    return guarded([&]() -> Result<Predictions> {
+    return internal::guarded([&]() -> Result<Predictions> {
         if (!core_) {
             return moved_from();
         }
@@ -41,7 +41,7 @@ Result<Predictions> Client::predict(
                 "expected a value for each key, got " + std::to_string(keys.size()) + " keys and " +
                 std::to_string(values.size()) + " values"};
         }
-        return predict_row(*core_, model, keys, values);
+        return internal::predict_row(*core_, model, keys, values);
     });
 }
 

@@ -8,19 +8,23 @@
 #include "tfaas/options.h"
 #include "workers.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 class Core {
 public:
     Core(const std::string& urls, const Options& options)
-        : sender(urls, options), connections(std::max<std::size_t>(1, options.connections)), workers(connections) {}
+        : sender(urls, options),
+          connections(std::max<std::size_t>(1, options.connections)),
+          chunk_events(std::max<std::size_t>(1, options.chunk_events)),
+          workers(connections) {}
     ~Core() { sender.close(); }
     Core(const Core&) = delete;
     Core& operator=(const Core&) = delete;
 
     Sender sender;
     const std::size_t connections;
+    const std::size_t chunk_events;
     Workers workers;  // uses what is above, so it goes first
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

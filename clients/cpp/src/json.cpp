@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// Reads one text from left to right; each function leaves the position behind what it has read.
 class JsonReader {
@@ -183,4 +183,4 @@ const Json& Json::operator[](std::string_view name) const noexcept {
     return null;
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// One value; what is asked of it and is not there is null, 0 or empty.
 class Json {
@@ -33,4 +33,4 @@ private:
     std::vector<std::string> names_;  // of the items, where it is an object
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

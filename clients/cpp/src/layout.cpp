@@ -2,18 +2,19 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 constexpr std::size_t most_shown_features = 50;
-constexpr double widest_input = 1e9;
+// More than the server takes in a request; what a broken one says must not become a demand for memory.
+constexpr std::size_t widest_event = 1U << 26U;
+constexpr double widest_number = 2.0 * widest_event;
 
 std::vector<Feature> read_features(const Json& description) {
     std::vector<Feature> features;
     for (const auto& feature : description["features"].items()) {
-        const auto dim = static_cast<std::size_t>(std::clamp(feature["dim"].number(), 1.0, widest_input));
+        const auto dim = static_cast<std::size_t>(std::clamp(feature["dim"].number(), 1.0, widest_number));
         features.push_back({feature["name"].text(), feature["kind"].text() == "jagged", dim});
     }
     return features;
@@ -30,7 +31,7 @@ std::size_t read_width(const Json& description) {
         }
         width += numbers;
     }
-    return static_cast<std::size_t>(std::clamp(width, 0.0, widest_input));
+    return static_cast<std::size_t>(std::clamp(width, 0.0, widest_number));
 }
 
 std::string join(const std::vector<std::string>& texts) {
@@ -50,42 +51,38 @@ Result<Layout> Layout::bind(
     Layout layout;
     layout.name_ = name;
     layout.features_ = read_features(description);
-    layout.width_ = layout.features_.empty() ? read_width(description) : 0;
-    std::size_t start = 0;
     for (const auto& feature : layout.features_) {
-        layout.starts_.push_back(start);
-        start += feature.dim;
+        layout.starts_.push_back(layout.width_);
+        layout.width_ += feature.dim;
     }
-    layout.width_ += start;
-    if (layout.width_ == 0) {
+    if (layout.features_.empty()) {
+        layout.width_ = read_width(description);
+    }
+    if (layout.width_ == 0 || layout.width_ > widest_event) {
         return Error{"the server does not say what " + name + " expects"};
     }
     if (auto wrong = layout.mismatch(branches); !wrong.empty()) {
         return Error{std::move(wrong)};
     }
     if (!branches.empty() && !layout.features_.empty()) {
-        std::vector<Feature> features;
-        std::vector<std::size_t> starts;
-        for (const auto& branch : branches) {
-            const auto is_meant = [&](const Feature& feature) { return feature.name == branch; };
-            const auto found = std::find_if(layout.features_.begin(), layout.features_.end(), is_meant);
-            features.push_back(*found);
-            starts.push_back(layout.starts_[static_cast<std::size_t>(found - layout.features_.begin())]);
-        }
-        layout.features_ = std::move(features);
-        layout.starts_ = std::move(starts);
-        layout.keeps_order_ = std::is_sorted(layout.starts_.begin(), layout.starts_.end());
-    }
-    for (std::size_t i = 0; i < layout.features_.size(); ++i) {
-        for (std::size_t object = 0; object < layout.features_[i].dim; ++object) {
-            layout.columns_.push_back(layout.starts_[i] + object);
-        }
-    }
-    if (layout.columns_.empty()) {
-        layout.columns_.resize(layout.width_);
-        std::iota(layout.columns_.begin(), layout.columns_.end(), std::size_t{0});
+        layout.reorder(branches);
     }
     return layout;
+}
+
+/// From the order of the model to that of the branches, which are all its features.
+void Layout::reorder(const std::vector<std::string>& branches) {
+    const auto features = std::move(features_);
+    const auto starts = std::move(starts_);
+    features_.clear();
+    starts_.clear();
+    for (const auto& branch : branches) {
+        const auto is_meant = [&](const Feature& feature) { return feature.name == branch; };
+        const auto found = std::find_if(features.begin(), features.end(), is_meant);
+        features_.push_back(*found);
+        starts_.push_back(starts[static_cast<std::size_t>(found - features.begin())]);
+    }
+    keeps_order_ = std::is_sorted(starts_.begin(), starts_.end());
 }
 
 /// What is wrong with the names, if anything.
@@ -189,12 +186,21 @@ void Layout::gather(
     const auto event_stride = order == Order::row_major ? width_ : 1;
     const auto column_stride = order == Order::row_major ? 1 : events;
     rows.resize((last - first) * width_);
-    for (std::size_t column = 0; column < width_; ++column) {
-        const float* from = values.data() + first * event_stride + column * column_stride;
-        float* to = rows.data() + columns_[column];
+    std::size_t column = 0;
+    const auto copy_column = [&](std::size_t place) {
+        const float* from = values.data() + first * event_stride + column++ * column_stride;
+        float* to = rows.data() + place;
         for (std::size_t event = first; event < last; ++event, from += event_stride, to += width_) {
             *to = *from;
         }
+    };
+    for (std::size_t i = 0; i < features_.size(); ++i) {
+        for (std::size_t object = 0; object < features_[i].dim; ++object) {
+            copy_column(starts_[i] + object);
+        }
+    }
+    while (column < width_) {  // where the model names no features
+        copy_column(column);
     }
 }
 
@@ -215,4 +221,4 @@ void Layout::gather(
     }
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -9,7 +9,7 @@
 #include "tfaas/model.h"
 #include "tfaas/result.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// Where each branch of the caller stands in the input of one version of a model.
 class Layout {
@@ -39,16 +39,16 @@ public:
         const std::vector<Column>& columns, std::size_t first, std::size_t last, std::vector<float>& rows) const;
 
 private:
+    void reorder(const std::vector<std::string>& branches);
     [[nodiscard]] std::string mismatch(const std::vector<std::string>& branches) const;
     [[nodiscard]] std::string expected() const;
     static Result<std::size_t> count_column(const Column& column, const Feature& feature);
 
     std::string name_;
-    std::vector<Feature> features_;     // in the order of the branches
-    std::vector<std::size_t> columns_;  // of the model, for each of the caller's
-    std::vector<std::size_t> starts_;   // of each feature among the model's columns
+    std::vector<Feature> features_;    // in the order of the branches
+    std::vector<std::size_t> starts_;  // of each feature among the model's columns
     std::size_t width_ = 0;
     bool keeps_order_ = true;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -24,14 +24,14 @@ const std::vector<Feature>& Model::features() const noexcept {
 std::size_t Model::width() const noexcept { return bound_ ? bound_->binding->layout.width() : 0; }
 
 Result<Predictions> Model::predict(Span<float> values, Order order) const {
-    return guarded([&]() -> Result<Predictions> {
-        return bound_ ? tfaas::predict(*bound_->core, *bound_->binding, values, order) : unbound();
+    return internal::guarded([&]() -> Result<Predictions> {
+        return bound_ ? internal::predict(*bound_->core, *bound_->binding, values, order) : unbound();
     });
 }
 
 Result<Predictions> Model::predict(const std::vector<Column>& columns) const {
-    return guarded([&]() -> Result<Predictions> {
-        return bound_ ? tfaas::predict(*bound_->core, *bound_->binding, columns) : unbound();
+    return internal::guarded([&]() -> Result<Predictions> {
+        return bound_ ? internal::predict(*bound_->core, *bound_->binding, columns) : unbound();
     });
 }
 
@@ -47,7 +47,7 @@ std::future<Result<Predictions>> Model::predictAsync(std::vector<float> values, 
                        numbers = std::make_shared<const std::vector<float>>(std::move(values))](bool too_late) {
         promise->set_value(
             too_late ? Error{"the client is gone"}
-                     : guarded([&] { return tfaas::predict(*core, *binding, *numbers, order); }));
+                     : internal::guarded([&] { return internal::predict(*core, *binding, *numbers, order); }));
     };
     try {
         bound_->core->workers.submit(task);

@@ -12,13 +12,14 @@
 namespace {
 
 /// The sender for an endpoint, made when it is first asked and kept: the caller has nowhere to keep it.
-tfaas::Sender& sender(const std::string& url) {
+tfaas::internal::Sender& sender(const std::string& url) {
     static std::mutex mutex;
-    static std::map<std::string, std::unique_ptr<tfaas::Sender>> senders;
+    // Never destroyed: threads may still ask when the process ends.
+    static auto& senders = *new std::map<std::string, std::unique_ptr<tfaas::internal::Sender>>;
     const std::lock_guard lock(mutex);
     auto& sender = senders[url];
     if (!sender) {
-        sender = std::make_unique<tfaas::Sender>(url, tfaas::options_from_environment());
+        sender = std::make_unique<tfaas::internal::Sender>(url, tfaas::options_from_environment());
     }
     return *sender;
 }

@@ -6,7 +6,7 @@
 
 #include "json.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 using std::chrono::milliseconds;
@@ -73,7 +73,8 @@ Result<Answer> Sender::send(const Request& request) {
             }
             preferred_.compare_exchange_strong(address, (address + 1) % urls_.size());
         }
-        if (is_worth_another_attempt(attempt) && round < retries_ &&
+        const bool invited = attempt.answer.retry_after.count() > 0;
+        if (is_worth_another_attempt(attempt) && (invited || round < retries_) &&
             pause(round, attempt.answer.retry_after, deadline)) {
             continue;
         }
@@ -114,4 +115,4 @@ bool Sender::pause(int round, std::chrono::seconds least, Clock::time_point dead
     return !closing_.wait_until(lock, until, [this] { return closed_; });
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -12,7 +12,7 @@
 #include "tfaas/result.h"
 #include "transport.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// Asks the servers at its addresses, again where that may help and one after the other, until the deadline.
 class Sender {
@@ -44,4 +44,4 @@ private:
     bool closed_ = false;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

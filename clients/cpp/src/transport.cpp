@@ -8,7 +8,7 @@
 #include <exception>
 #include <utility>
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 constexpr std::size_t most_idle_handles = 64;
@@ -117,6 +117,13 @@ Headers make_headers(const Request& request) {
     return headers;
 }
 
+std::string reason_of(CURLcode outcome, const char* details) {
+    if (outcome == CURLE_WRITE_ERROR) {
+        return "the answer has more than " + std::to_string(most_answer_bytes >> 20U) + " MiB, or finds no memory";
+    }
+    return *details != '\0' ? details : curl_easy_strerror(outcome);
+}
+
 CURLcode perform(CURL* handle) {
     const SigpipeBlocked blocked;
     return curl_easy_perform(handle);
@@ -171,7 +178,7 @@ Attempt Transport::send(const std::string& url, const Request& request, std::chr
     if (outcome == CURLE_OK) {
         read_information(handle.get(), attempt.answer);
     } else {
-        attempt.failure = reason[0] != '\0' ? reason.data() : curl_easy_strerror(outcome);
+        attempt.failure = reason_of(outcome, reason.data());
         attempt.lost = is_loss(outcome);
     }
     give_back(std::move(handle));
@@ -219,4 +226,4 @@ void Transport::give_back(Handle handle) {
     }
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

@@ -13,7 +13,7 @@
 
 #include "tfaas/options.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// A GET where there is no content type, else a POST.
 struct Request {
@@ -68,4 +68,4 @@ private:
     std::vector<Handle> idle_;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

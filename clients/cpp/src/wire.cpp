@@ -6,7 +6,7 @@
 // Floats travel as little-endian IEEE 754, which is what every machine of the field has.
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(float) == 4);
 
-namespace tfaas {
+namespace tfaas::internal {
 namespace {
 
 enum WireType : std::uint64_t { varint = 0, fixed64 = 1, bytes_of_length = 2, fixed32 = 5 };
@@ -129,4 +129,4 @@ std::optional<Predictions> decode_predictions(std::string_view bytes) {
     return predictions;
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

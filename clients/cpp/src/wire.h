@@ -11,7 +11,7 @@
 #include "tfaas/predictions.h"
 #include "tfaas/span.h"
 
-namespace tfaas {
+namespace tfaas::internal {
 
 /// A `tfaaspb.Row`.
 std::string encode_row(const std::string& model, const std::vector<std::string>& keys, Span<float> values);
@@ -19,4 +19,4 @@ std::string encode_row(const std::string& model, const std::vector<std::string>&
 /// Reads `tfaaspb.Predictions`; nothing where the bytes are none.
 std::optional<Predictions> decode_predictions(std::string_view bytes);
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

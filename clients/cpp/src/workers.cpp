@@ -4,7 +4,7 @@
 #include <system_error>
 #include <utility>
 
-namespace tfaas {
+namespace tfaas::internal {
 
 Workers::Workers(std::size_t most) : most_(std::max<std::size_t>(1, most)) {}
 
@@ -54,4 +54,4 @@ void Workers::work() {
     }
 }
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

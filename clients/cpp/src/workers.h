@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace tfaas {
+namespace tfaas::internal {
 
 class Workers {
 public:
@@ -35,4 +35,4 @@ private:
     bool ending_ = false;
 };
 
-}  // namespace tfaas
+}  // namespace tfaas::internal

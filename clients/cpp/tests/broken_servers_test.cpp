@@ -58,7 +58,7 @@ void the_number_of_retries_is_kept() {
 void a_retry_after_is_heeded_up_to_the_deadline() {
     LittleServer server(in_turn({response(503, "", "text/plain", "Retry-After: 1\r\n"), prediction}));
     const auto start = std::chrono::steady_clock::now();
-    CHECK(ask(Client(server.url)));
+    CHECK(ask(Client(server.url, patience(20s, 0))));
     CHECK(std::chrono::steady_clock::now() - start >= 1s);
     LittleServer never(in_turn({response(503, "", "text/plain", "Retry-After: 3600\r\n")}));
     const auto answer = ask(Client(never.url, patience(20s)));
@@ -88,6 +88,8 @@ void a_silent_server_is_given_up_at_the_deadline() {
     const auto start = std::chrono::steady_clock::now();
     const auto answer = ask(Client(server.url, patience(300ms)));
     CHECK(answer.error().status == 0 && holds(answer.error().message, "timed out"));
+    LittleServer stalling(in_turn({prediction.substr(0, prediction.size() - 3)}));
+    CHECK(holds(ask(Client(stalling.url, patience(300ms))).error().message, "timed out"));
     CHECK(std::chrono::steady_clock::now() - start < 30s);
     ending = true;
 }

@@ -1,8 +1,10 @@
 #include "json.h"
 
+#include <random>
+
 #include "check.h"
 
-using tfaas::Json;
+using tfaas::internal::Json;
 
 namespace {
 
@@ -35,6 +37,20 @@ void refuses_what_nests_too_deep() {
     CHECK(!Json::parse(std::string(1'000'000, '[')));
 }
 
+/// What the network may do to an answer is refused or read, and touches no memory that isn't the text's.
+void damaged_text_does_no_harm() {
+    const std::string whole = R"({"name": "m\u00e9\ud83d\ude00", "list": [1.5e3, true, null, {"a": []}], "n": -1})";
+    CHECK(Json::parse(whole));
+    std::mt19937 generator(1);
+    int refused = 0;
+    for (int trial = 0; trial < 20'000; ++trial) {
+        auto text = whole.substr(0, whole.size() - generator() % 3 * (generator() % whole.size()) / 2);
+        text[generator() % text.size()] = static_cast<char>(generator());
+        refused += Json::parse(text) ? 0 : 1;
+    }
+    CHECK(refused > 0);
+}
+
 }  // namespace
 
 int main() {
@@ -42,5 +58,6 @@ int main() {
     reads_escaped_letters_of_every_length();
     refuses_what_is_not_json();
     refuses_what_nests_too_deep();
+    damaged_text_does_no_harm();
     return failed_checks != 0;
 }

@@ -6,8 +6,8 @@
 #include "check.h"
 
 using tfaas::Column;
-using tfaas::Json;
-using tfaas::Layout;
+using tfaas::internal::Json;
+using tfaas::internal::Layout;
 using tfaas::Order;
 using tfaas::Span;
 
@@ -38,8 +38,16 @@ void names_that_do_not_fit_are_listed_beside_what_is_expected() {
 void branches_are_counted_where_the_model_names_no_features() {
     const auto unnamed = *Json::parse(R"({"signature": {"inputs": [{"shape": [null, 2, 3]}, {"shape": ["N"]}]}})");
     CHECK(Layout::bind("m:1", unnamed, {}).value().width() == 7);
+    std::vector<float> rows;
+    const std::vector<float> by_column{1, 8, 2, 9, 3, 10, 4, 11, 5, 12, 6, 13, 7, 14};
+    Layout::bind("m:1", unnamed, {}).value().gather(by_column, Order::column_major, 1, 2, rows);
+    CHECK(same(rows, {8, 9, 10, 11, 12, 13, 14}));
     CHECK(holds(Layout::bind("m:1", unnamed, {"a"}).error().message, "1 branches: m:1 expects 7 values"));
-    CHECK(holds(Layout::bind("m:1", *Json::parse("{}"), {}).error().message, "does not say what m:1 expects"));
+    for (const auto* nonsense : {"{}", "[]", R"({"features": [{"name": "a", "dim": 1e300}]})",
+                                 R"({"features": [], "signature": {"inputs": [{"shape": [1, 1e9, 1e9]}]}})"}) {
+        const auto refused = Layout::bind("m:1", *Json::parse(nonsense), {});
+        CHECK(holds(refused.error().message, "does not say what m:1 expects"));
+    }
 }
 
 void numbers_take_the_places_of_the_model() {

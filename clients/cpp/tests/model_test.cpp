@@ -21,6 +21,9 @@ void names_are_bound_once_and_to_a_version(const Client& client) {
     CHECK(model.value().features()[0].name == "jet_pt" && model.value().features()[0].dim == 2);
     const auto wrong = client.model("sum", {"met", "jet_eta"});
     CHECK(holds(wrong.error().message, "unknown branch 'jet_eta', missing branch 'jet_pt': sum:7 expects met, jet_pt"));
+    for (const auto* reference : {"", ":3", "sum:", "@best"}) {
+        CHECK(holds(client.model(reference).error().message, "names no model: expected name, name:version or name@alias"));
+    }
     CHECK(holds(wrong.value().predict({1, 2}).error().message, "not bound"));
     CHECK(holds(wrong.value().predictAsync({}).get().error().message, "not bound"));
 }
@@ -95,6 +98,17 @@ void more_futures_than_connections_are_answered(const Client& client) {
     }
 }
 
+void chunks_have_the_size_that_is_wanted(const LittleServer& server) {
+    tfaas::Options options;
+    options.chunk_events = 100;
+    options.connections = 3;
+    const auto model = Client(server.url, options).model("sum").value();
+    const auto rows = numbers();
+    const int before = server.requests;
+    CHECK(model.predict(tfaas::Span<float>(rows.data(), std::size_t{3} * 950)).value().events() == 950);
+    CHECK(server.requests - before == 10);
+}
+
 void a_chunk_that_fails_ends_the_batch(const Client& client) {
     auto rows = numbers();
     rows[std::size_t{3} * 20'000] = none;
@@ -113,6 +127,7 @@ int main() {
     batches_come_back_in_order_whatever_theirs_is(client);
     jagged_columns_are_values_and_offsets(client);
     more_futures_than_connections_are_answered(client);
+    chunks_have_the_size_that_is_wanted(server);
     a_chunk_that_fails_ends_the_batch(client);
     return failed_checks != 0;
 }

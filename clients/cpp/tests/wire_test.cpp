@@ -13,7 +13,7 @@ void protobuf_reads_the_row() {
     const std::vector<std::string> keys{"met", "", "jet_pt", std::string(300, 'k')};
     const std::vector<float> values{1.5F, -0.0F, std::numeric_limits<float>::infinity(), NAN};
     tfaaspb::Row row;
-    CHECK(row.ParseFromString(tfaas::encode_row("signal:3", keys, values)));
+    CHECK(row.ParseFromString(tfaas::internal::encode_row("signal:3", keys, values)));
     CHECK(row.model() == "signal:3");
     CHECK(std::vector<std::string>(row.key().begin(), row.key().end()) == keys);
     CHECK(row.value_size() == 4 && row.value(0) == 1.5F && std::isinf(row.value(2)) && std::isnan(row.value(3)));
@@ -26,7 +26,7 @@ void protobuf_writes_the_predictions() {
         output.set_label(label);
         output.set_probability(0.25F * static_cast<float>(message.prediction_size()));
     }
-    const auto predictions = tfaas::decode_predictions(message.SerializeAsString());
+    const auto predictions = tfaas::internal::decode_predictions(message.SerializeAsString());
     CHECK(predictions.has_value());
     CHECK((predictions->values == std::vector<float>{0.25F, 0.5F, 0.75F}));
     CHECK((predictions->labels == std::vector<std::string>{"signal", "", "background"}));
@@ -36,7 +36,7 @@ void protobuf_writes_the_predictions() {
 void a_model_without_labels_has_none() {
     tfaaspb::Predictions message;
     message.add_prediction()->set_probability(0);
-    const auto predictions = tfaas::decode_predictions(message.SerializeAsString());
+    const auto predictions = tfaas::internal::decode_predictions(message.SerializeAsString());
     CHECK(predictions && predictions->labels.empty() && predictions->values == std::vector<float>{0});
 }
 
@@ -54,7 +54,7 @@ void damaged_bytes_are_read_as_protobuf_reads_them() {
         if (!bytes.empty()) {
             bytes[generator() % bytes.size()] = static_cast<char>(generator());
         }
-        const auto predictions = tfaas::decode_predictions(bytes);
+        const auto predictions = tfaas::internal::decode_predictions(bytes);
         tfaaspb::Predictions expected;
         if (predictions && expected.ParseFromString(bytes)) {
             CHECK(predictions->outputs == static_cast<std::size_t>(expected.prediction_size()));
@@ -64,8 +64,8 @@ void damaged_bytes_are_read_as_protobuf_reads_them() {
             }
         }
     }
-    CHECK(!tfaas::decode_predictions("<html>"));
-    CHECK(!tfaas::decode_predictions(std::string_view(whole).substr(0, whole.size() - 1)));
+    CHECK(!tfaas::internal::decode_predictions("<html>"));
+    CHECK(!tfaas::internal::decode_predictions(std::string_view(whole).substr(0, whole.size() - 1)));
 }
 
 }  // namespace

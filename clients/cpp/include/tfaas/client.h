@@ -11,7 +11,9 @@
 
 namespace tfaas {
 
+namespace internal {
 class Core;
+}
 
 /// Asks inference servers for predictions, over connections that it keeps open.
 ///
@@ -40,7 +42,7 @@ public:
         const std::string& model, const std::vector<std::string>& keys, const std::vector<float>& values) const;
 
 private:
-    std::shared_ptr<Core> core_;
+    std::shared_ptr<internal::Core> core_;
 };
 
 }  // namespace tfaas

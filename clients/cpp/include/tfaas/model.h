@@ -51,8 +51,8 @@ public:
 
     /// The outputs for events × `width()` numbers, each branch in its place, jagged ones padded with NaN.
     ///
-    /// One event is one quick request. More of them travel as chunks of at most 10,000 events and 4 MiB, several
-    /// at a time; the first chunk that fails ends the batch with its error. No events are no error.
+    /// One event is one quick request. More of them travel in chunks of `Options::chunk_events`, several at a time; the
+    /// first chunk that fails ends the batch with its error. No events are no error.
     [[nodiscard]] Result<Predictions> predict(Span<float> values, Order order = Order::row_major) const;
 
     /// The same for a column for each branch. Objects past a feature's `dim` are left out.

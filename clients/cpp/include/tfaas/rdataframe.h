@@ -15,7 +15,7 @@
 #include "tfaas/model.h"
 
 namespace tfaas {
-namespace rows {
+namespace internal {
 
 template <typename Column, typename = void>
 inline constexpr bool is_jagged = false;
@@ -25,7 +25,7 @@ inline constexpr bool is_jagged<Column, std::void_t<decltype(std::declval<const 
 
 /// Throws std::invalid_argument where the types of the columns are not what the model was bound to.
 template <typename... Columns>
-void check(const Model& model) {
+void check_columns(const Model& model) {
     const auto& features = model.features();
     const auto expected = features.empty() ? model.width() : features.size();
     if (sizeof...(Columns) != expected) {
@@ -65,7 +65,7 @@ void append_event(std::vector<float>& row, const Model& model, const Columns&...
     (append(row, columns, next_dim()), ...);
 }
 
-}  // namespace rows
+}  // namespace internal
 
 /// All outputs of a model for one event, for `Define`; `Columns` are the types of its columns.
 ///
@@ -74,12 +74,12 @@ void append_event(std::vector<float>& row, const Model& model, const Columns&...
 template <typename... Columns>
 class Scores {
 public:
-    explicit Scores(Model model) : model_(std::move(model)) { rows::check<Columns...>(model_); }
+    explicit Scores(Model model) : model_(std::move(model)) { internal::check_columns<Columns...>(model_); }
 
     std::vector<float> operator()(const Columns&... columns) const {
         std::vector<float> row;
         row.reserve(model_.width());
-        rows::append_event(row, model_, columns...);
+        internal::append_event(row, model_, columns...);
         auto predictions = model_.predict(row);
         if (!predictions) {
             throw std::runtime_error(predictions.error().message);
@@ -121,7 +121,7 @@ public:
 
     /// Throws std::invalid_argument where the columns don't fit the model.
     explicit Bulk(Model model, std::size_t batch = default_batch) : model_(std::move(model)), batch_(batch) {
-        rows::check<Columns...>(model_);
+        internal::check_columns<Columns...>(model_);
         rows_.reserve(batch_ * model_.width());
     }
 
@@ -130,7 +130,7 @@ public:
         if (!error_.message.empty()) {
             return;
         }
-        rows::append_event(rows_, model_, columns...);
+        internal::append_event(rows_, model_, columns...);
         if (rows_.size() >= batch_ * model_.width()) {
             send();
         }
