@@ -115,6 +115,8 @@ class Mixer:
     def _segments(self, part: Part, epoch: int | None, normalise: bool) -> Iterator[tuple[int, list[Segment]]]:
         """Number and events of each chunk that has any."""
         sizes = self._source.sizes(part)
+        if not sum(sizes):
+            return
         bounds = chunk_bounds(sizes, self._chunk_size)
         streams = [self._stream(number, part, epoch, normalise) for number in range(len(sizes))]
         for index in range(len(bounds) - 1):
