@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
+from mlaas.blocks import block_ranges
 from mlaas.dataset.recipe import Recipe
 from mlaas.dataset.sources import Source
 from mlaas.dataset.split import PARTS, Part
@@ -66,7 +67,7 @@ class EventFiles:
     def ranges(self, number: int, part: Part) -> list[tuple[int, int]]:
         size = min(max(BUFFERED_BYTES // len(self._files), FILE_BYTES[0]), FILE_BYTES[1])
         source = self._files[number]
-        return source.reader.blocks(self._recipe.names, source.limit, size)
+        return block_ranges(source.reader, self._recipe.names, source.limit, size)
 
     def read(self, number: int, part: Part, start: int, stop: int, normalise: bool) -> Prepared:
         kept = self._kept.get(number, start) if normalise else None
