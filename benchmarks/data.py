@@ -13,6 +13,7 @@ import uproot
 
 from benchmarks.data_files import NANOAOD, TREE, benchmark_file, flat_file, nanoaod_file
 from benchmarks.table import HEAD, Row, machine, show
+from mlaas.cluster import Cluster, open_cluster
 from mlaas.dataset import Dataset, DatasetParams
 from mlaas.readers import open_reader
 from mlaas.selection import Selection
@@ -22,6 +23,7 @@ ORIGINAL_NANOAOD, ORIGINAL_FLAT = 220, 18_500
 CHUNKS_TARGET = 170_000
 PEAK_CHUNK, PEAK_BYTES = 100_000, 800e6
 LARGE = 12  # times the benchmark file: 2 GB
+FILES_FOR_SCALING = 4  # times the benchmark file
 # Keeps nine events in ten.
 SELECTION = {"flat_cut": {"scalar0": {"cut": "scalar0 > 4.2"}}}
 PARAMS = DatasetParams(chunk_size=20_000, test=0, validation=0)
@@ -83,6 +85,27 @@ def memory(large: bool) -> Iterator[Row]:
         larger = _peak(path)
         what = f"peak, a file of {path.stat().st_size / 1e9:.1f} GB"
         yield Row(what, _megabytes(larger), _megabytes(peak), larger / peak, 1.1, most=True)
+
+
+def scaling(processes: int, repetitions: int) -> Iterator[Row]:
+    """The specs pass on so many processes, beside one; both on Dask, whose start is not counted."""
+    if not processes:
+        return
+    path = benchmark_file(FILES_FOR_SCALING * 300_000)
+    best = {}
+    for workers in (1, processes):
+        with open_cluster(None, workers) as cluster:
+            for _ in range(repetitions):
+                rate = _timed(partial(_specs, path, cluster))
+                best[workers] = max(best.get(workers, 0.0), rate)
+    what = f"specs, {processes} processes"
+    ratio = best[processes] / best[1] / processes
+    yield Row(what, _rate(best[processes]), f"{processes} × one process: {_rate(best[1])}", ratio, 0.8)
+
+
+def _specs(path: Path, cluster: Cluster | None) -> int:
+    with Dataset([str(path)], ["label"], PARAMS, selection=Selection.from_dict(SELECTION), cluster=cluster) as dataset:
+        return sum(dataset.entries.values())
 
 
 def _rates(path: Path, names: list[str], selection: Selection, repetitions: int, label: str = "label") -> Rates:
@@ -157,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-data", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=5, help="of everything; the best counts")
     parser.add_argument("--large", action="store_true", help="also a file of 2 GB, which takes minutes to write")
+    parser.add_argument("--processes", type=int, default=0, help="also the specs pass on so many processes")
     parser.add_argument("--peak", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
@@ -166,7 +190,8 @@ def main() -> None:
     rows = benchmark(options.repetitions)
     first = next(rows)
     print(HEAD, first, sep="\n", flush=True)
-    for more in (rows, nanoaod(options.repetitions), flat(options.repetitions), memory(options.large)):
+    for more in (rows, nanoaod(options.repetitions), flat(options.repetitions), memory(options.large),
+                 scaling(options.processes, options.repetitions)):  # fmt: skip
         show(more)
 
 

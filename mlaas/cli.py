@@ -1,4 +1,4 @@
-"""`mlaas train`: options in, one call to the workflow, lines for people out."""
+"""`mlaas`: options in, one call to the workflow, lines for people out."""
 
 import logging
 import os
@@ -24,11 +24,15 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--files", required=True, help="ROOT files or root:// URLs, comma-separated, or a text file of them.")
-@click.option("--labels", required=True, help="A label for each file, or a text file of them, or the label's branch.")
+@click.option(
+    "--files",
+    required=True,
+    help="ROOT files or root:// URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.",
+)
+@click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
 @click.option("--model", required=True, type=PATH, help="Python file that defines model(idim).")
 @click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ...")
-@click.option("--preproc", type=PATH, help="preproc.json: new branches and cuts.")
+@click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
 @click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
 @click.option("--dtype", help="Format of the files; by default their suffix tells.")
 @click.option("--fout", type=PATH, help="Where to save: .tar.gz for the bundle, .onnx or .keras for the model alone.")
@@ -76,6 +80,24 @@ def inspect(
         print_inspection(found, Console())
     for path in draw_branches(target, found, dtype) if target else []:
         click.echo(f"drawn: {path}", err=True)
+
+
+@cli.command()
+@click.option("--files", required=True, help="ROOT files or root:// URLs, comma-separated, or a text file of them.")
+@click.option("--labels", required=True, help="A label for each file, or a text file of them, or the label's branch.")
+@click.option("--output", required=True, type=PATH, help="New folder for the events, which mlaas train --files takes.")
+@click.option("--params", type=PATH, help="params.json, the same as for the training.")
+@click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
+@click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
+@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the split.")
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster that does the work.")
+@click.option("--processes", type=click.IntRange(1), help="So many processes of this machine do the work.")
+def prepare(**options: Any) -> None:
+    """Read, select and assemble events once, to train on them many times."""
+    from mlaas.prepare import PrepareOptions, prepare_events
+
+    prepare_events(PrepareOptions(**options), click.echo)
 
 
 def main() -> None:

@@ -41,7 +41,8 @@ class DaskCluster:
         running: deque[Any] = deque()
         try:
             while True:
-                room = max(1, TASKS_PER_WORKER * len(self._client.nthreads())) - len(running)
+                # Workers may have died since the last look, so that more is running than there is room for.
+                room = max(0, max(1, TASKS_PER_WORKER * len(self._client.nthreads())) - len(running))
                 # pure=False: two equal tasks are two tasks.
                 running.extend(
                     self._client.submit(function, one, pure=False) for one in itertools.islice(waiting, room)

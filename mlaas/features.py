@@ -98,6 +98,11 @@ def common_branches(
     required = selection.required(raw)
     candidates = selection.branches(raw)
     candidates = {name: branch for name, branch in candidates.items() if name not in roles}
+    for name in selected:
+        if name in roles:
+            raise ParameterError(
+                f"selected_branches: {name} holds the label, the weight or the event number; leave it out"
+            )
     excluded = [pattern for pattern in excluded if pattern not in roles]
     unusable = {name: why for name, why in skipped.items() if name not in raw}
     if selected:

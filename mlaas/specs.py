@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mlaas.blocks import block_ranges
 from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import SpecsError, listing
 from mlaas.features import Feature
@@ -182,7 +183,7 @@ def units(readers: Sequence[Reader], limits: Sequence[int], names: Sequence[str]
     """
     found = []
     for number, (reader, limit) in enumerate(zip(readers, limits, strict=True)):
-        ranges = reader.blocks(names, limit, BLOCK_BYTES)
+        ranges = block_ranges(reader, names, limit, BLOCK_BYTES)
         found += [Unit(number, tuple(ranges[at : at + UNIT_BLOCKS])) for at in range(0, len(ranges), UNIT_BLOCKS)]
     return found
 

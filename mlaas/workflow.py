@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
-from mlaas.dataset import Dataset, DatasetParams, EventData
+from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.params import TrainParams, read_params
+from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
 from mlaas.publish import Published, check_target, publish_bundle
 from mlaas.selection import Selection
@@ -35,7 +36,7 @@ class TrainOptions:
     """What `mlaas train` is asked for; see its `--help`."""
 
     files: str
-    labels: str
+    labels: str | None
     model: Path
     params: Path | None = None
     preproc: Path | None = None
@@ -69,7 +70,7 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
     selection = Selection.from_file(options.preproc)
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
-        _tell_dataset(dataset, params, tell)
+        tell_dataset(dataset, params, tell)
         make_repeatable(options.seed)
         model_function = load_model_function(options.model)
         width = len(dataset.columns)
@@ -120,52 +121,24 @@ def _check_outputs(options: TrainOptions) -> None:
 
 
 def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
+    if is_prepared(options.files):
+        for name in ("labels", "specs", "dtype"):
+            if getattr(options, name):
+                raise ParameterError(f"--{name}: {options.files} was prepared with its own; leave it out")
+        return open_prepared(options.files, dataset_params(params, options.seed), params, selection)
+    if not options.labels:
+        raise ParameterError("--labels is missing: expected a label for each file, or the branch that holds it")
     with progress_bar("first pass") as update:
         return Dataset(
             parse_files(options.files, params.redirector),
             parse_labels(options.labels),
-            DatasetParams(
-                selected=params.selected_branches,
-                excluded=(*params.exclude_branches, *params.identifier),
-                nevts=params.nevts,
-                chunk_size=params.chunk_size,
-                shuffle=params.shuffle,
-                test=params.split,
-                seed=options.seed,
-                fill=params.nan,
-                normalisation=params.normalisation,
-                jagged_quantile=params.jagged_quantile,
-                weight_branch=params.weight,
-                cross_sections=params.cross_sections,
-                luminosity=params.luminosity,
-                balance=params.balance,
-                event_number=params.event_number,
-                folds=params.folds,
-                fold=params.fold,
-            ),
+            dataset_params(params, options.seed),
             tree=params.branch,
             dtype=options.dtype,
             selection=selection,
             specs_path=options.specs,
             progress=update,
         )
-
-
-def _tell_dataset(dataset: EventData, params: TrainParams, tell: Tell) -> None:
-    for path, entries in dataset.entries.items():
-        tell(f"{path}: {entries} events")
-    for cut, left in dataset.cutflow.items():
-        by_file = ", ".join(f"{flow[cut]} of {path}" for path, flow in dataset.cutflows.items())
-        tell(f"cut {cut}: {left} events left" + (f" ({by_file})" if len(dataset.cutflows) > 1 else ""))
-    jagged = sum(feature.kind == "jagged" for feature in dataset.features)
-    tell(
-        f"{len(dataset.features) - jagged} flat and {jagged} jagged features in {len(dataset.columns)} columns;"
-        f" {', '.join(f'{count} {part}' for part, count in dataset.counts.items())} events"
-    )
-    if params.hist:
-        tell("note: hist is not supported yet, no histograms are drawn")
-    for note in dataset.notes:
-        tell(f"note: {note}")
 
 
 def _epoch_line(result: EpochResult, params: TrainParams) -> str:

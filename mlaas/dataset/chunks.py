@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
+from mlaas.blocks import block_ranges
 from mlaas.dataset.recipe import Recipe
 from mlaas.dataset.sources import Source
 from mlaas.dataset.split import PARTS, Part
@@ -66,7 +67,7 @@ class EventFiles:
     def ranges(self, number: int, part: Part) -> list[tuple[int, int]]:
         size = min(max(BUFFERED_BYTES // len(self._files), FILE_BYTES[0]), FILE_BYTES[1])
         source = self._files[number]
-        return source.reader.blocks(self._recipe.names, source.limit, size)
+        return block_ranges(source.reader, self._recipe.names, source.limit, size)
 
     def read(self, number: int, part: Part, start: int, stop: int, normalise: bool) -> Prepared:
         kept = self._kept.get(number, start) if normalise else None
@@ -115,6 +116,8 @@ class Mixer:
     def _segments(self, part: Part, epoch: int | None, normalise: bool) -> Iterator[tuple[int, list[Segment]]]:
         """Number and events of each chunk that has any."""
         sizes = self._source.sizes(part)
+        if not sum(sizes):
+            return
         bounds = chunk_bounds(sizes, self._chunk_size)
         streams = [self._stream(number, part, epoch, normalise) for number in range(len(sizes))]
         for index in range(len(bounds) - 1):

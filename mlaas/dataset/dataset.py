@@ -38,6 +38,7 @@ class Dataset(EventData):
         cluster: Where to make the first pass; None is this process, with the same result.
 
     Attributes:
+        sources: The open files. dtype: their format, None where their suffixes tell.
         recipe: What becomes of the events of a file.
 
     Raises:
@@ -60,7 +61,7 @@ class Dataset(EventData):
         self.params = params or DatasetParams()
         self.selection = selection or Selection()
         self.notes: list[str] = []
-        self._dtype = dtype
+        self.dtype = dtype
         self._split = Split(
             self.params.seed, self.params.test, self.params.validation,
             self.params.event_number, self.params.folds, self.params.fold,
@@ -113,7 +114,7 @@ class Dataset(EventData):
         examination = Examination(
             wanted, self._needed(wanted), self.selection, self._split, self.params.weight_branch, len(readers)
         )
-        found = first_pass(examination, self.sources.files, self._dtype, cluster, progress)
+        found = first_pass(examination, self.sources.files, self.dtype, cluster, progress)
         tally = found.tally
         if not known:
             self.specs = found.specs

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import uproot
 
+from mlaas.blocks import block_ranges
 from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import SpecsError
 from mlaas.readers import Branch, open_reader
@@ -215,3 +216,19 @@ def test_quantiles_of_many_events_are_those_of_a_sample(tmp_path: Path) -> None:
     rank = (values < specs.branches["x"].quantiles["0.5"]).mean()
     assert rank == pytest.approx(0.5, abs=0.02)  # four standard deviations; the sample is always the same
     assert specs_of([path]) == specs
+
+
+def test_blocks_of_wide_events_are_larger_within_bounds() -> None:
+    class Wide:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def blocks(self, names: list[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
+            step = max_bytes // self.size
+            return [(start, min(start + step, stop)) for start in range(0, stop, step)]
+
+    def events(size: int) -> int:
+        (first, *_) = block_ranges(Wide(size), ["x"], 100_000, 1_000_000)  # type: ignore[arg-type]
+        return first[1]
+
+    assert [events(size) for size in (10, 250, 400, 500, 1000, 5000)] == [100_000, 4000, 5000, 4000, 4000, 800]

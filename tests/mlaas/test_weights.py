@@ -126,6 +126,7 @@ def test_folds_of_negative_and_narrow_numbers() -> None:
     ("changes", "error", "message"),
     [
         ({"weight_branch": "weight"}, DataError, r"0\.root: no branch weight for the weight"),
+        ({"weight_branch": "x"}, ParameterError, "selected_branches: x holds the label, the weight or the event"),
         ({"cross_sections": [1.0]}, ParameterError, "cross_sections: 1 are given for 2 files"),
         ({"cross_sections": [1.0, -1.0]}, ParameterError, "-1.0 is given; expected a number above 0"),
         ({"event_number": "x", "folds": 2}, DataError, "branch x is float32; the event number is an integer"),
