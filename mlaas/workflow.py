@@ -13,6 +13,7 @@ from typing import Any
 
 from mlaas import __version__
 from mlaas.dataset import Dataset, DatasetParams
+from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
@@ -46,6 +47,7 @@ class TrainOptions:
     publish: str | None = None
     seed: int = 0
     summary: Path | None = None
+    skip_bad_files: bool = False
 
 
 def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
@@ -117,10 +119,17 @@ def _check_outputs(options: TrainOptions) -> None:
 
 
 def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> Dataset:
+    files, labels = parse_files(options.files, params.redirector), parse_labels(options.labels)
+    bad: dict[str, str] = {}
+    if options.skip_bad_files:
+        excluded = (*params.exclude_branches, *params.identifier)
+        files, labels, bad = leave_out_bad_files(
+            files, labels, params.branch, options.dtype, selection, params.selected_branches, excluded
+        )
     with progress_bar("first pass") as update:
-        return Dataset(
-            parse_files(options.files, params.redirector),
-            parse_labels(options.labels),
+        dataset = Dataset(
+            files,
+            labels,
             DatasetParams(
                 selected=params.selected_branches,
                 excluded=(*params.exclude_branches, *params.identifier),
@@ -137,6 +146,8 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
             specs_path=options.specs,
             progress=update,
         )
+    dataset.notes += [f"left out: {reason}" for reason in bad.values()]
+    return dataset
 
 
 def _tell_dataset(dataset: Dataset, params: TrainParams, tell: Tell) -> None:
@@ -177,6 +188,7 @@ def _summary(dataset: Dataset, name: str, epochs: list[EpochResult], test: Evalu
         "columns": len(dataset.columns),
         "classes": list(dataset.classes),
         "cutflow": dict(dataset.cutflow),
+        "notes": list(dataset.notes),
         "epochs": [asdict(result) for result in epochs],
     }
 
