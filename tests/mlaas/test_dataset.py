@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -194,14 +195,14 @@ def test_nevts_is_shared_by_size(samples: list[Sample]) -> None:
 
 def test_notes_name_what_is_not_used(tmp_path: Path) -> None:
     columns = {"x": np.arange(50.0), "gone": np.full(50, np.nan), "some": np.where(np.arange(50) == 3, np.inf, 1.0)}
-    columns["matrix"] = np.ones((50, 2, 2))
+    columns["name"] = ak.Array(["one"] * 50)
     files = [
-        tree(tmp_path / name, columns, {"x": "f8", "gone": "f8", "some": "f8", "matrix": ("f8", (2, 2))})
+        tree(tmp_path / name, columns, {"x": "f8", "gone": "f8", "some": "f8", "name": "string"})
         for name in ("a.root", "b.root")
     ]
     with Dataset(files, [0, 1]) as dataset:
         assert dataset.columns == ["x", "some"]
-        assert "matrix (its type double[2][2] is nested more than once)" in dataset.notes[0]
+        assert "name (it holds strings)" in dataset.notes[0]
         assert "gone is not used: it has no finite value in any event" in dataset.notes
         assert "some: 2 of 100 values are not finite" in dataset.notes
         assert all(np.isfinite(chunk.x).all() for chunk in dataset.chunks("train"))
