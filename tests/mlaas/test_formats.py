@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from mlaas.dataset import Dataset, DatasetParams
 from mlaas.errors import DataError
 from mlaas.readers import open_reader
 from tests.mlaas.formats import COMPRESS, WRITERS, without_huge_integers
-from tests.mlaas.samples import Sample, make_sample
+from tests.mlaas.samples import Sample, expected_raw, make_sample
 
 COMPRESSED = [(suffix, packing) for suffix in WRITERS for packing in COMPRESS if suffix != ".parquet" or not packing]
 
@@ -266,3 +268,54 @@ def test_the_suffix_below_the_compression_tells_the_format_and_dtype_overrules(s
         open_reader(str(tmp_path / "events.txt"))
     with open_reader(str(tmp_path / "events.txt"), dtype="CSV") as reader:
         assert reader.trees(str(tmp_path / "events.txt")) == {"": 1}
+
+
+NET = """
+import keras
+
+def model(idim):
+    network = keras.Sequential([keras.layers.Input((idim,)), keras.layers.Dense(1, activation="sigmoid")])
+    network.compile(optimizer="adam", loss="binary_crossentropy")
+    return network
+"""
+
+
+@pytest.mark.parametrize(("suffix", "packing", "columns"), [(".csv", ".gz", 1), (".json", "", 5), (".parquet", "", 5)])
+def test_a_training_from_files_of_each_kind(tmp_path: Path, suffix: str, packing: str, columns: int) -> None:
+    for seed in (1, 2):
+        sample = without_huge_integers(make_sample(tmp_path / f"{seed}.root", 300, seed))
+        written(sample, tmp_path, suffix, packing).rename(tmp_path / f"{seed}{suffix}{packing}")
+    (tmp_path / "net.py").write_text(NET)
+    selected = ["met"] if suffix == ".csv" else ["met", "pt"]
+    # The name of a tree, which a params.json for ROOT files has, does no harm.
+    params = {"epochs": 1, "branch": "Events", "selected_branches": selected, "exclude_branches": ["i_*"]}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("mlaas")), "train", "--labels", "0,1", "--model", "net.py"),
+            *("--files", f"1{suffix}{packing},2{suffix}{packing}", "--params", "params.json", "--summary", "s.json"),
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["events"], summary["columns"]) == (600, columns)
+
+
+@pytest.mark.parametrize("suffix", [".root", *WRITERS])
+def test_matrix_and_mask_are_those_computed_number_by_number(sample: Sample, tmp_path: Path, suffix: str) -> None:
+    path = sample.path if suffix == ".root" else written(sample, tmp_path, suffix)
+    selected = [name for name in entry_lists(sample, suffix) if "64" not in name and name != "i_bool"]
+    params = DatasetParams(selected=selected, test=0.0, validation=0.0, chunk_size=77, shuffle=False)
+    with Dataset([str(path)], ["i_bool"], params) as dataset:
+        features = dataset.features
+        chunks = list(dataset.chunks("train"))
+    raw = expected_raw(sample, features)
+    start = 0
+    for feature in features:
+        part = raw[:, start : start + feature.dimension]
+        low, high = np.nanmin(part), np.nanmax(part)
+        part[:] = (part - low) / (high - low)
+        start += feature.dimension
+    np.testing.assert_array_equal(np.concatenate([chunk.mask for chunk in chunks]), ~np.isnan(raw))
+    np.testing.assert_allclose(np.concatenate([chunk.x for chunk in chunks]), np.nan_to_num(raw), atol=1e-6)
