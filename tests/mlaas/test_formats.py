@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import re
 import subprocess
@@ -148,6 +149,54 @@ def test_records_and_nested_lists_have_names_and_one_level(tmp_path: Path) -> No
             "muon.hits": [[1, 2], [], [3]],
             "vertex.x": [5, 6, 7],
         }
+
+
+AVRO_TYPES: list[tuple[Any, list[Any]]] = [
+    ("int", [1, -(2**31), 2**31 - 1]),
+    ("long", [1, -(2**61), 2**61]),
+    ("long", [1, -(2**63), 2**63 - 1]),
+    ("boolean", [True, False, True]),
+    ("double", [0.5, -1e300, 3.0]),
+    (["null", "int"], [None, 3, None]),
+    (["double", "null"], [None, 0.25, 7.0]),
+    ({"type": "array", "items": "int"}, [[1, 2], [], [3]]),
+    ({"type": "array", "items": ["null", "double"]}, [[1.0, None], [], [None]]),
+    ({"type": "array", "items": {"type": "array", "items": "long"}}, [[[1], [2, 3]], [], [[], [4]]]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), AVRO_TYPES)
+def test_avro_types_between_others_that_are_skipped(tmp_path: Path, kind: Any, values: list[Any]) -> None:
+    point = {
+        "type": "record",
+        "name": "point",
+        "fields": [{"name": "x", "type": "double"}, {"name": "y", "type": "long"}],
+    }
+    before: list[tuple[str, Any, Any]] = [
+        ("text", "string", "some text"),
+        ("map", {"type": "map", "values": "float"}, {"a": 1.0, "b": 2.0}),
+        ("fixed", {"type": "fixed", "name": "six", "size": 6}, b"123456"),
+        ("color", {"type": "enum", "name": "color", "symbols": ["red", "blue"]}, "blue"),
+        ("either", ["string", "int", "null"], 5),
+        ("points", {"type": "array", "items": point}, [{"x": 1.0, "y": 2}]),
+        ("again", ["null", "point"], {"x": 1.0, "y": 2}),
+        ("time", {"type": "long", "logicalType": "timestamp-millis"}, 1_000_000),
+        ("raw", "bytes", b"\x00\x01"),
+    ]
+    fields = [{"name": name, "type": one} for name, one, _ in before]
+    fields += [{"name": "value", "type": kind}, {"name": "last", "type": "float"}]
+    schema = fastavro.parse_schema({"type": "record", "name": "event", "fields": fields})
+    rows = [{**{name: one for name, _, one in before}, "value": value, "last": 1.5} for value in values]
+    with (tmp_path / "a.avro").open("wb") as stream:
+        fastavro.writer(stream, schema, rows, sync_interval=1)
+    nested = isinstance(kind, dict) and isinstance(kind["items"], dict)
+    expected = [[*itertools.chain(*one)] for one in values] if nested else values
+    with open_reader(str(tmp_path / "a.avro")) as reader:
+        events = reader.read(["last", "value"], 0, 3)
+        assert ak.nan_to_none(events["value"]).to_list() == expected
+        assert events["last"].to_list() == [1.5] * 3
+        assert reader.read(["again.y"], 1, 3)["again.y"].to_list() == [2, 2]
+        assert set(reader.skipped) == {"text", "map", "fixed", "color", "either", "time", "raw"}
 
 
 def test_types_that_differ_between_blocks_become_the_wider_one(tmp_path: Path) -> None:
