@@ -14,6 +14,7 @@ from benchmarks.servers import ROOT, running_tfaas
 from benchmarks.table import HEAD, Row, machine, show
 
 BUILD = ROOT / "build" / "cpp"
+PROGRAM = "tfaas_benchmark"
 MODEL = "small"
 EVENTS = 10_000
 REQUESTS, BATCHES = 2000, 50
@@ -24,7 +25,9 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m benchmarks.clients_cpp", description=__doc__)
     options.add_argument("--repetitions", type=int, default=10)
     repetitions = options.parse_args().repetitions
-    subprocess.run(["cmake", "--build", BUILD, "--target", "benchmark"], check=True, stdout=subprocess.DEVNULL)
+    configure = ["cmake", "-S", ROOT / "clients" / "cpp", "-B", BUILD, "-Wno-dev"]
+    for command in (configure, ["cmake", "--build", BUILD, "--target", PROGRAM]):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     print(f"{machine()}\n\n{HEAD}")
     with running_tfaas() as url, tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         upload_onnx(url, MODEL, onnx_bytes(hidden=SMALL))
@@ -60,7 +63,7 @@ def figures(url: str, folder: Path, repetitions: int) -> list[Row]:
 
 def measure(figure: str, url: str, count: int) -> list[float]:
     """What the program prints."""
-    command = [BUILD / "benchmark", figure, url, MODEL, str(count)]
+    command = [BUILD / PROGRAM, figure, url, MODEL, str(count)]
     return [float(number) for number in subprocess.check_output(command, text=True).split()]
 
 

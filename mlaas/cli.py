@@ -27,7 +27,7 @@ def cli() -> None:
 @click.option(
     "--files",
     required=True,
-    help="ROOT files or root:// URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.",
+    help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.",
 )
 @click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
 @click.option("--model", required=True, type=PATH, help="Python file that defines model(idim).")
@@ -42,6 +42,9 @@ def cli() -> None:
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all that is random."
 )
 @click.option("--summary", type=PATH, help="Where to write the result as JSON.")
+@click.option(
+    "--skip-bad-files", is_flag=True, help="Read all files once more, and leave out those that can't be used."
+)
 def train(**options: Any) -> None:
     """Read, select, assemble, train, export and publish, in one go."""
     from mlaas.workflow import TrainOptions, train_and_publish

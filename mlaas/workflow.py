@@ -13,6 +13,7 @@ from typing import Any
 
 from mlaas import __version__
 from mlaas.dataset import Dataset, EventData, is_prepared
+from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
@@ -47,6 +48,7 @@ class TrainOptions:
     publish: str | None = None
     seed: int = 0
     summary: Path | None = None
+    skip_bad_files: bool = False
 
 
 def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
@@ -122,23 +124,31 @@ def _check_outputs(options: TrainOptions) -> None:
 
 def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
     if is_prepared(options.files):
-        for name in ("labels", "specs", "dtype"):
+        for name in ("labels", "specs", "dtype", "skip_bad_files"):
             if getattr(options, name):
-                raise ParameterError(f"--{name}: {options.files} was prepared with its own; leave it out")
+                option = name.replace("_", "-")
+                raise ParameterError(f"--{option}: {options.files} was prepared with its own; leave it out")
         return open_prepared(options.files, dataset_params(params, options.seed), params, selection)
     if not options.labels:
         raise ParameterError("--labels is missing: expected a label for each file, or the branch that holds it")
+    files, labels = parse_files(options.files, params.redirector), parse_labels(options.labels)
+    wanted = dataset_params(params, options.seed)
+    bad: dict[str, str] = {}
+    if options.skip_bad_files:
+        files, labels, bad = leave_out_bad_files(files, labels, wanted, params.branch, options.dtype, selection)
     with progress_bar("first pass") as update:
-        return Dataset(
-            parse_files(options.files, params.redirector),
-            parse_labels(options.labels),
-            dataset_params(params, options.seed),
+        dataset = Dataset(
+            files,
+            labels,
+            wanted,
             tree=params.branch,
             dtype=options.dtype,
             selection=selection,
             specs_path=options.specs,
             progress=update,
         )
+    dataset.notes += [f"left out: {reason}" for reason in bad.values()]
+    return dataset
 
 
 def _epoch_line(result: EpochResult, params: TrainParams) -> str:
@@ -164,6 +174,7 @@ def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Eva
         "classes": list(dataset.classes),
         "cutflow": dict(dataset.cutflow),
         "cutflow_by_file": dataset.cutflows,
+        "notes": list(dataset.notes),
         "epochs": [asdict(result) for result in epochs],
     }
 

@@ -87,10 +87,10 @@ def open_sources(
     try:
         for path in files:
             readers.append(open_reader(path, tree, dtype))
-            _check_new(readers)
+            check_new(readers)
         for reader, label in zip(readers, parsed, strict=True):
             if isinstance(label, str):
-                _check_label_branch(reader, label)
+                check_label_branch(reader, label)
     except BaseException:
         for reader in readers:
             reader.close()
@@ -113,7 +113,7 @@ def share(total: int, sizes: Sequence[int]) -> list[int]:
 
 def _parse_labels(files: Sequence[str], labels: Sequence[str | float]) -> Sequence[str | float]:
     """A number for each file, or for each file the name of the label branch."""
-    if len(labels) == 1 and _number(labels[0]) is None:
+    if len(labels) == 1 and as_number(labels[0]) is None:
         return [str(labels[0])] * len(files)
     if len(labels) != len(files):
         raise DataError(
@@ -122,7 +122,7 @@ def _parse_labels(files: Sequence[str], labels: Sequence[str | float]) -> Sequen
         )
     numbers = []
     for path, label in zip(files, labels, strict=True):
-        number = _number(label)
+        number = as_number(label)
         if number is None or not math.isfinite(number):
             raise DataError(f"label {label!r} of {path} is not a number")
         numbers.append(number)
@@ -131,25 +131,25 @@ def _parse_labels(files: Sequence[str], labels: Sequence[str | float]) -> Sequen
     return numbers
 
 
-def _number(label: str | float) -> float | None:
+def as_number(label: str | float) -> float | None:
     try:
         return float(label)
     except ValueError:
         return None
 
 
-def _check_new(readers: Sequence[Reader]) -> None:
+def check_new(readers: Sequence[Reader]) -> None:
     """Check that the last of ``readers`` has events, and not those of one before."""
     last = readers[-1]
     if not last.entries:
-        raise DataError(f"{last.path}: {last.tree} has no events: leave the file out")
+        raise DataError(f"{last.path}: {last.tree} has no events: leave the file out, or train with --skip-bad-files")
     for before in readers[:-1]:
         if before.identity == last.identity:
             same = "is given twice" if before.path == last.path else f"holds the same data as {before.path}"
             raise DataError(f"{last.path}: the file {same}")
 
 
-def _check_label_branch(reader: Reader, name: str) -> None:
+def check_label_branch(reader: Reader, name: str) -> None:
     if name in reader.skipped:
         raise DataError(f"{reader.path}: branch {name} cannot be the label: {reader.skipped[name]}")
     if name not in reader.branches:

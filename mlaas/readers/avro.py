@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 from mlaas.errors import DataError
+from mlaas.readers.avro_records import LargeInteger, RecordDecoder
 from mlaas.readers.columnar import ColumnReader
 from mlaas.readers.streams import open_decompressed
 
@@ -30,6 +31,7 @@ class AvroFile:
 
         self.path = path
         self.unusable: dict[str, str] = {}
+        self._decoder: tuple[tuple[str, ...], RecordDecoder] | None = None
         self._stream = open_decompressed(path)
         try:
             if (magic := self._stream.read(4)) != _MAGIC:
@@ -53,19 +55,32 @@ class AvroFile:
     def table(self, columns: Sequence[str], start: int, stop: int) -> Any:
         """See :class:`mlaas.readers.columnar.ColumnFile`."""
         import pyarrow as pa
-        from fastavro import reader
+        from fastavro import block_reader
 
         blocks = [block for block in self._blocks if block.start < stop and start < block.stop]
-        schema = pa.schema([self.schema.field(name) for name in columns])
         if not blocks:
-            return schema.empty_table()
+            return pa.schema([self.schema.field(name) for name in columns]).empty_table()
         self._stream.seek(blocks[0].offset)
         length = blocks[-1].offset + blocks[-1].length - blocks[0].offset
-        content = io.BytesIO(self._header + self._stream.read(length))
-        wanted = [field for field in self._avro["fields"] if field["name"] in columns]
-        records = list(reader(content, reader_schema={**self._avro, "fields": wanted}))
-        first = start - blocks[0].start
-        return pa.Table.from_pylist(records[first : first + stop - start], schema)
+        content = self._header + self._stream.read(length)
+        records = b"".join(block.bytes_.getvalue() for block in block_reader(io.BytesIO(content)))
+        if self._decoder is None or self._decoder[0] != tuple(columns):
+            self._decoder = (tuple(columns), RecordDecoder(self._avro, columns))
+        try:
+            table = self._decoder[1].decode(records, blocks[-1].stop - blocks[0].start)
+        except LargeInteger:
+            table = self._slowly(content, columns)
+        return table.slice(start - blocks[0].start, stop - start)
+
+    def _slowly(self, content: bytes, columns: Sequence[str]) -> Any:
+        """Arrow table of all records in a file, decoded one by one."""
+        import pyarrow as pa
+        from fastavro import reader
+
+        # All fields, since a type that one defines may be used by another.
+        return pa.Table.from_pylist(
+            list(reader(io.BytesIO(content))), pa.schema([self.schema.field(name) for name in columns])
+        )
 
     def boundaries(self) -> Sequence[int]:
         """See :class:`mlaas.readers.columnar.ColumnFile`."""

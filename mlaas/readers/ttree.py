@@ -9,6 +9,9 @@ from mlaas.readers.base import Branch, Events
 from mlaas.readers.failures import reason
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
+# Members of every TObject.
+_BOOKKEEPING = ("fBits", "fUniqueID")
+
 
 class TTreeTable:
     """Reads the numbers of a TTree; a branch that is split has its parts as branches.
@@ -125,13 +128,15 @@ def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
     from uproot.interpretation.objects import CannotBeAwkward
     from uproot.interpretation.strings import AsStrings
 
+    if source.name.rsplit(".", 1)[-1] in _BOOKKEEPING:
+        yield Unusable(name, "it is bookkeeping of ROOT")
+        return
     if not source.num_baskets and source.tree.num_entries:
         yield Unusable(name, "it has no events")
         return
-    unknown = Unusable(name, f"its type {source.typename} is not a number or a list of numbers")
     interpretation = source.interpretation
     if isinstance(interpretation, UnknownInterpretation):
-        yield unknown
+        yield Unusable(name, f"its type {source.typename} is not a number or a list of numbers")
         return
     jagged = isinstance(interpretation, AsJagged)
     content = interpretation.content if jagged else interpretation
@@ -146,7 +151,10 @@ def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
             return
     try:
         form = interpretation.awkward_form(source.file)
-    except (CannotBeAwkward, UnknownInterpretation, NotImplementedError, AttributeError, TypeError, ValueError):
-        yield unknown
+    except (
+        CannotBeAwkward, UnknownInterpretation, NotImplementedError, AttributeError, TypeError, ValueError, LookupError,
+        AssertionError,
+    ):  # fmt: skip
+        yield Unusable(name, f"its type {interpretation} is not a number or a list of numbers")
         return
     yield from leaves(name, form)

@@ -2,8 +2,11 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from mlaas.dataset import Dataset, DatasetParams
 from mlaas.errors import DataError
 from mlaas.readers import open_reader
 from tests.mlaas.formats import COMPRESS, WRITERS, without_huge_integers
-from tests.mlaas.samples import Sample, make_sample
+from tests.mlaas.samples import Sample, expected_raw, make_sample
 
 COMPRESSED = [(suffix, packing) for suffix in WRITERS for packing in COMPRESS if suffix != ".parquet" or not packing]
 
@@ -148,6 +151,54 @@ def test_records_and_nested_lists_have_names_and_one_level(tmp_path: Path) -> No
         }
 
 
+AVRO_TYPES: list[tuple[Any, list[Any]]] = [
+    ("int", [1, -(2**31), 2**31 - 1]),
+    ("long", [1, -(2**61), 2**61]),
+    ("long", [1, -(2**63), 2**63 - 1]),
+    ("boolean", [True, False, True]),
+    ("double", [0.5, -1e300, 3.0]),
+    (["null", "int"], [None, 3, None]),
+    (["double", "null"], [None, 0.25, 7.0]),
+    ({"type": "array", "items": "int"}, [[1, 2], [], [3]]),
+    ({"type": "array", "items": ["null", "double"]}, [[1.0, None], [], [None]]),
+    ({"type": "array", "items": {"type": "array", "items": "long"}}, [[[1], [2, 3]], [], [[], [4]]]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), AVRO_TYPES)
+def test_avro_types_between_others_that_are_skipped(tmp_path: Path, kind: Any, values: list[Any]) -> None:
+    point = {
+        "type": "record",
+        "name": "point",
+        "fields": [{"name": "x", "type": "double"}, {"name": "y", "type": "long"}],
+    }
+    before: list[tuple[str, Any, Any]] = [
+        ("text", "string", "some text"),
+        ("map", {"type": "map", "values": "float"}, {"a": 1.0, "b": 2.0}),
+        ("fixed", {"type": "fixed", "name": "six", "size": 6}, b"123456"),
+        ("color", {"type": "enum", "name": "color", "symbols": ["red", "blue"]}, "blue"),
+        ("either", ["string", "int", "null"], 5),
+        ("points", {"type": "array", "items": point}, [{"x": 1.0, "y": 2}]),
+        ("again", ["null", "point"], {"x": 1.0, "y": 2}),
+        ("time", {"type": "long", "logicalType": "timestamp-millis"}, 1_000_000),
+        ("raw", "bytes", b"\x00\x01"),
+    ]
+    fields = [{"name": name, "type": one} for name, one, _ in before]
+    fields += [{"name": "value", "type": kind}, {"name": "last", "type": "float"}]
+    schema = fastavro.parse_schema({"type": "record", "name": "event", "fields": fields})
+    rows = [{**{name: one for name, _, one in before}, "value": value, "last": 1.5} for value in values]
+    with (tmp_path / "a.avro").open("wb") as stream:
+        fastavro.writer(stream, schema, rows, sync_interval=1)
+    nested = isinstance(kind, dict) and isinstance(kind["items"], dict)
+    expected = [[*itertools.chain(*one)] for one in values] if nested else values
+    with open_reader(str(tmp_path / "a.avro")) as reader:
+        events = reader.read(["last", "value"], 0, 3)
+        assert ak.nan_to_none(events["value"]).to_list() == expected
+        assert events["last"].to_list() == [1.5] * 3
+        assert reader.read(["again.y"], 1, 3)["again.y"].to_list() == [2, 2]
+        assert set(reader.skipped) == {"text", "map", "fixed", "color", "either", "time", "raw"}
+
+
 def test_types_that_differ_between_blocks_become_the_wider_one(tmp_path: Path) -> None:
     whole = "\n".join(["x,y", *(f"{one},1" for one in range(2000)), "0.5,"]) + "\n"
     (tmp_path / "a.csv").write_text(whole)
@@ -266,3 +317,54 @@ def test_the_suffix_below_the_compression_tells_the_format_and_dtype_overrules(s
         open_reader(str(tmp_path / "events.txt"))
     with open_reader(str(tmp_path / "events.txt"), dtype="CSV") as reader:
         assert reader.trees(str(tmp_path / "events.txt")) == {"": 1}
+
+
+NET = """
+import keras
+
+def model(idim):
+    network = keras.Sequential([keras.layers.Input((idim,)), keras.layers.Dense(1, activation="sigmoid")])
+    network.compile(optimizer="adam", loss="binary_crossentropy")
+    return network
+"""
+
+
+@pytest.mark.parametrize(("suffix", "packing", "columns"), [(".csv", ".gz", 1), (".json", "", 5), (".parquet", "", 5)])
+def test_a_training_from_files_of_each_kind(tmp_path: Path, suffix: str, packing: str, columns: int) -> None:
+    for seed in (1, 2):
+        sample = without_huge_integers(make_sample(tmp_path / f"{seed}.root", 300, seed))
+        written(sample, tmp_path, suffix, packing).rename(tmp_path / f"{seed}{suffix}{packing}")
+    (tmp_path / "net.py").write_text(NET)
+    selected = ["met"] if suffix == ".csv" else ["met", "pt"]
+    # The name of a tree, which a params.json for ROOT files has, does no harm.
+    params = {"epochs": 1, "branch": "Events", "selected_branches": selected, "exclude_branches": ["i_*"]}
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("mlaas")), "train", "--labels", "0,1", "--model", "net.py"),
+            *("--files", f"1{suffix}{packing},2{suffix}{packing}", "--params", "params.json", "--summary", "s.json"),
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "s.json").read_text())
+    assert (summary["events"], summary["columns"]) == (600, columns)
+
+
+@pytest.mark.parametrize("suffix", [".root", *WRITERS])
+def test_matrix_and_mask_are_those_computed_number_by_number(sample: Sample, tmp_path: Path, suffix: str) -> None:
+    path = sample.path if suffix == ".root" else written(sample, tmp_path, suffix)
+    selected = [name for name in entry_lists(sample, suffix) if "64" not in name and name != "i_bool"]
+    params = DatasetParams(selected=selected, test=0.0, validation=0.0, chunk_size=77, shuffle=False)
+    with Dataset([str(path)], ["i_bool"], params) as dataset:
+        features = dataset.features
+        chunks = list(dataset.chunks("train"))
+    raw = expected_raw(sample, features)
+    start = 0
+    for feature in features:
+        part = raw[:, start : start + feature.dimension]
+        low, high = np.nanmin(part), np.nanmax(part)
+        part[:] = (part - low) / (high - low)
+        start += feature.dimension
+    np.testing.assert_array_equal(np.concatenate([chunk.mask for chunk in chunks]), ~np.isnan(raw))
+    np.testing.assert_allclose(np.concatenate([chunk.x for chunk in chunks]), np.nan_to_num(raw), atol=1e-6)

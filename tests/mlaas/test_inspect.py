@@ -16,6 +16,7 @@ from mlaas.errors import DataError, ParameterError
 from mlaas.features import Feature
 from mlaas.inspection import draw_branches, draw_histograms, inspect_file
 from mlaas.inspection.histograms import _wide
+from mlaas.normalisation import Scaling
 from tests.mlaas.formats import WRITERS, without_huge_integers
 from tests.mlaas.samples import Sample, make_sample
 
@@ -121,7 +122,7 @@ def test_histograms_of_a_training_have_a_line_for_each_class_and_every_value(
 ) -> None:
     features = [Feature("met", "flat"), Feature("pt", "jagged", 2)]
     ranges = {"met": (0.0, 4.0), "pt": (1.0, 9.0)}
-    assembler = Assembler(features, [0.0, 1.0], [4.0, 9.0])
+    assembler = Assembler(features, [Scaling(0.0, 1 / 4), Scaling(1.0, 1 / 8)])
     chunks = [
         (np.array([[0, 1, np.nan], [4, 5, 9]], "f4"), np.array([0, 1], "f4")),
         (np.array([[2, 1, 1]], "f4"), np.array([1], "f4")),
@@ -141,7 +142,7 @@ def test_labels_that_are_a_quantity_are_drawn_together(tmp_path: Path) -> None:
     features = [Feature("met", "flat")]
     rng = np.random.default_rng(1)
     chunks = [(rng.random((50, 1), "f4"), rng.random(50, "f4")) for _ in range(2)]
-    assembler = Assembler(features, [0.0], [1.0])
+    assembler = Assembler(features, [Scaling(0.0, 1.0)])
     written = draw_histograms(tmp_path / "a.png", features, {"met": (0.0, 1.0)}, chunks, assembler.normalise)
     assert written == [tmp_path / "a.png"]
 

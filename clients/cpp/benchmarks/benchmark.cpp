@@ -1,6 +1,6 @@
 /// What the client does in a second, one figure a run of COUNT requests; benchmarks/clients_cpp.py of the repository puts them side by side.
 ///
-/// Usage: benchmark {kept|each|batches|million} URL MODEL COUNT
+/// Usage: tfaas_benchmark {kept|each|batches|million} URL MODEL COUNT
 
 #include <curl/curl.h>
 #include <sys/resource.h>
@@ -38,7 +38,7 @@ struct Arguments {
 };
 
 [[noreturn]] void fail(const std::string& message) {
-    std::cerr << "benchmark: " << message << '\n';
+    std::cerr << "tfaas_benchmark: " << message << '\n';
     std::exit(1);
 }
 
