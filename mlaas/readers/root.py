@@ -156,8 +156,10 @@ def _open(path: str, remote: bool) -> Any:
     import uproot
 
     # Most of the time of reading is zlib's; Intel's decompresses the same bytes in less than half of it. The
-    # decompressor takes its choice from here, not from the public uproot.ZLIB, which is for writing.
+    # decompressor takes its choice from here, not from the public uproot.ZLIB, which is for writing and stays as it is.
+    written = uproot.ZLIB.library
     uproot.compression._DecompressZLIB.library = "isal"
+    uproot.ZLIB.library = written
     local = local_path(path)
     if scheme(path) in XROOTD_SCHEMES:
         xrootd_client()
