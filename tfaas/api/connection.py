@@ -22,6 +22,9 @@ from tfaas.observability.metrics import Metrics
 from tfaas.settings import Settings
 
 MAX_URL = 8 * 1024
+# Requests in a row that are read while one is answered. Were none read, nobody would notice that the client has gone;
+# were all read, a client that sends and never listens would fill the memory.
+MAX_WAITING = 16
 DISCARDED_BYTES = 64 * 1024**2
 JSON_HEADER = b"content-type: application/json\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -356,7 +359,7 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if not self.flow.write_paused:
+        if not self.flow.write_paused and len(self.pipeline) <= MAX_WAITING:
             self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
