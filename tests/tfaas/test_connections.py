@@ -225,6 +225,14 @@ def test_idle_connections_are_closed_and_used_ones_are_not(server: Server) -> No
         assert read_answers(used, 1).endswith(b"[321.0]")
 
 
+def test_a_client_that_reads_no_answers_gets_no_more_of_them(server: Server) -> None:
+    with connect(server) as connection:
+        connection.settimeout(15)
+        endless = PREDICT * 1_000_000
+        with pytest.raises((TimeoutError, ConnectionError)):
+            connection.sendall(endless)
+
+
 def test_a_slow_model_holds_up_no_other(server: Server) -> None:
     graph = loop_onnx()
     httpx.post(
