@@ -233,6 +233,16 @@ def test_a_client_that_reads_no_answers_gets_no_more_of_them(server: Server) -> 
             connection.sendall(endless)
 
 
+def test_any_number_of_bad_requests_behind_a_good_one_is_answered(server: Server) -> None:
+    bad = b"POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{"
+    with connect(server) as connection:
+        connection.sendall(PREDICT + bad * 2000 + PREDICT)
+        answers = read_answers(connection, 2002)
+    assert answers.count(b"HTTP/1.1 400 ") == 2000
+    assert answers.count(b"[321.0]") == 2
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_slow_model_holds_up_no_other(server: Server) -> None:
     graph = loop_onnx()
     httpx.post(

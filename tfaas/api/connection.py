@@ -190,6 +190,7 @@ class Connection(HttpToolsProtocol):
         self._unfinished = 0
         self._refused = False
         self._upgrading = False
+        self._starting = False
         # For the watch: what the connection is at, since when, and how much has come in since.
         self.stage = Stage.IDLE
         self.since = self.loop.time()
@@ -361,11 +362,19 @@ class Connection(HttpToolsProtocol):
             return
         if not self.flow.write_paused and len(self.pipeline) <= MAX_WAITING:
             self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
-        else:
-            self.since = self.loop.time()
+        self.since = self.loop.time()
+        if not self._starting:
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Start what waits for its turn, one after the other: an answer that is known at once leads here again."""
+        self._starting = True
+        try:
+            while self.pipeline and not self.is_answering and not self.transport.is_closing():
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+        finally:
+            self._starting = False
 
     def pause_writing(self) -> None:
         """A client that does not read its answers gets no more of them."""
