@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mlaas import __version__
 from mlaas.errors import MlaasError
+from mlaas.interrupts import Interrupted
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
@@ -24,13 +26,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--files",
-    required=True,
-    help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.",
-)
+@click.option("--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.")
 @click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
-@click.option("--model", required=True, type=PATH, help="Python file that defines model(idim).")
+@click.option("--model", type=PATH, help="Python file that defines model(idim).")
 @click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ...")
 @click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
 @click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
@@ -45,11 +43,24 @@ def cli() -> None:
 @click.option(
     "--skip-bad-files", is_flag=True, help="Read all files once more, and leave out those that can't be used."
 )
-def train(**options: Any) -> None:
+@click.option("--run", type=PATH, help="New folder for all of this run (default: mlaas-runs/NAME-TIME).")
+@click.option("--resume", type=PATH, help="Folder of a run that was stopped or killed, to go on with; nothing else.")
+@click.pass_context
+def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Read, select, assemble, train, export and publish, in one go."""
-    from mlaas.workflow import TrainOptions, train_and_publish
+    from mlaas import workflow
+    from mlaas.options import TrainOptions
 
-    train_and_publish(TrainOptions(**options), click.echo)
+    given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if resume is None:
+        for name in ("files", "model"):
+            if options[name] is None:
+                raise click.UsageError(f"Missing option '--{name}'.")
+        workflow.train_and_publish(TrainOptions(**options), click.echo)
+    elif given:
+        raise click.UsageError(f"--{given[0]} and --resume are both given: a run goes on with its own options.")
+    else:
+        workflow.resume(resume, click.echo)
 
 
 @cli.command()
@@ -112,6 +123,9 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("mlaas: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Interrupted as error:
+        print(f"mlaas: interrupted: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

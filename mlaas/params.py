@@ -20,6 +20,7 @@ class TrainParams(BaseModel):
     shuffle: bool = Field(True, description="shuffle the events of a chunk in each epoch")
     chunk_size: int = Field(10_000, ge=1, description="events in a chunk")
     epochs: int = Field(10, ge=1, description="passes over the training part")
+    patience: int = Field(0, ge=0, description="epochs without a better validation loss that end it; 0 for never")
     batch_size: int = Field(100, ge=1, description="events in a step of the optimiser")
     identifier: tuple[str, ...] = Field((), description="branches that tell events apart; never features")
     branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")

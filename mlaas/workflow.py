@@ -2,29 +2,34 @@
 
 import json
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
+from mlaas.checkpoint import EpochResult
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
+from mlaas.interrupts import Interrupted
+from mlaas.options import TrainOptions
 from mlaas.params import TrainParams, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
 from mlaas.publish import Published, check_target, publish_bundle
+from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
 from mlaas.trainers import Trainer, make_repeatable, make_trainer
-from mlaas.training import EpochResult, Evaluation, evaluate, reference_events, train
+from mlaas.training import Evaluation, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
+from mlaas.wholefile import write_whole
 from tfaas.bundles import InvalidRequest, current_user
 from tfaas.registry import check_name
 
@@ -32,37 +37,37 @@ Tell = Callable[[str], None]
 FOUT_SUFFIXES = (".tar.gz", ".onnx", ".keras")
 
 
-@dataclass(frozen=True)
-class TrainOptions:
-    """What `mlaas train` is asked for; see its `--help`."""
-
-    files: str
-    labels: str | None
-    model: Path
-    params: Path | None = None
-    preproc: Path | None = None
-    specs: Path | None = None
-    dtype: str | None = None
-    fout: Path | None = None
-    name: str | None = None
-    publish: str | None = None
-    seed: int = 0
-    summary: Path | None = None
-    skip_bad_files: bool = False
-
-
 def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
-    """Run the whole pipeline.
+    """Run the whole pipeline, in a new folder of its own.
 
     Args:
         tell: called with each line that a person should read.
 
     Returns:
-        The summary, which is also written to `options.summary`.
+        The summary, which is also written to the folder and to `options.summary`.
 
     Raises:
         MlaasError: in one line, what the user can mend.
+        Interrupted: it was asked to stop; the folder has what `resume` needs.
     """
+    return _run(options, tell, None)
+
+
+def resume(path: Path, tell: Tell) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, to the same result as if it had been left alone.
+
+    Args:
+        path: the folder of the run.
+
+    Returns, raises: see `train_and_publish`.
+    """
+    run = RunFolder.open(path)
+    if run.summary.exists():
+        raise ParameterError(f"{path}: this run has ended; nothing is left to do")
+    return _run(run.options, tell, run)
+
+
+def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, Any]:
     started = time.perf_counter()
     params = read_params(options.params)
     name = _model_name(options)
@@ -73,28 +78,54 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
         tell_dataset(dataset, params, tell)
-        make_repeatable(options.seed)
-        model_function = load_model_function(options.model)
-        width = len(dataset.columns)
-        trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
-        if trainer.classifies:
-            dataset.require_every_class()
-        check_exportable(trainer)
-        epochs = train(
-            trainer, dataset, params.epochs, params.batch_size, lambda result: tell(_epoch_line(result, params))
-        )
-        test = evaluate(trainer, dataset, "test")
-        if test is not None:
-            tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
-        summary = _summary(dataset, name, epochs, test)
-        published = _export_and_publish(options, trainer, dataset, name, summary, params, tell)
-    summary |= {
-        "version": published.version if published else None,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    if options.summary:
-        _write_whole(options.summary, (json.dumps(summary, indent=1) + "\n").encode())
+        trainer = _make_trainer(options, dataset)
+        with _folder(options, name, dataset, run) as folder:
+            training = Training(
+                trainer, dataset, params, folder.checkpoint, lambda result: tell(_epoch_line(result, params))
+            )
+            epochs = training.run()
+            test = evaluate(trainer, dataset, "test")
+            if test is not None:
+                tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
+            summary = _summary(dataset, name, epochs, test) | {"run": str(folder.path)}
+            _export(options, trainer, dataset, summary, params, folder.bundle, tell)
+            published = _publish(options, folder.bundle, tell) if options.publish else None
+            summary |= {
+                "version": published.version if published else None,
+                "seconds": round(time.perf_counter() - started, 3),
+            }
+            for path in (folder.summary, options.summary):
+                if path:
+                    write_whole(path, (json.dumps(summary, indent=1) + "\n").encode())
+            folder.checkpoint.unlink(missing_ok=True)
+            tell(f"the run is in {folder.path}")
     return summary
+
+
+@contextmanager
+def _folder(options: TrainOptions, name: str, dataset: EventData, run: RunFolder | None) -> Iterator[RunFolder]:
+    """The folder of the run, new or gone on with."""
+    folder = run or RunFolder.create(options, name)
+    with folder.in_use():
+        try:
+            folder.require_same_data(dataset)
+            yield folder
+        except Interrupted as error:
+            raise Interrupted(f"{error}; to go on: mlaas train --resume {folder.path}") from error
+        finally:
+            if not run:
+                folder.discard_if_empty()
+
+
+def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
+    make_repeatable(options.seed)
+    model_function = load_model_function(options.model)
+    width = len(dataset.columns)
+    trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
+    if trainer.classifies:
+        dataset.require_every_class()
+    check_exportable(trainer)
+    return trainer
 
 
 def _model_name(options: TrainOptions) -> str:
@@ -179,15 +210,16 @@ def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Eva
     }
 
 
-def _export_and_publish(
+def _export(
     options: TrainOptions,
     trainer: Trainer,
     dataset: EventData,
-    name: str,
     summary: dict[str, Any],
     params: TrainParams,
+    target: Path,
     tell: Tell,
-) -> Published | None:
+) -> None:
+    """Write the bundle to `target`, and what `--fout` names."""
     about = {
         "description": f"trained by mlaas on {summary['events']} events",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -197,34 +229,27 @@ def _export_and_publish(
     labels = [f"{label:g}" for label in dataset.classes] if trainer.classifies and len(dataset.classes) > 2 else []
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder:
         reference = reference_events(trainer, dataset)
-        bundle = export_bundle(trainer, dataset.assembler, reference, name, labels, about, Path(folder))
+        bundle = export_bundle(trainer, dataset.assembler, reference, summary["model"], labels, about, Path(folder))
         if options.fout:
             _save(trainer, bundle, options.fout)
             tell(f"saved as {options.fout}")
-        if not options.publish:
-            return None
-        try:
-            published = publish_bundle(bundle, options.publish)
-        except PublishError as error:
-            raise PublishError(f"{error}; {_keep(bundle, options)}") from error
+        write_whole(target, bundle)
+
+
+def _publish(options: TrainOptions, bundle: Path, tell: Tell) -> Published:
+    target = str(options.publish)
+    try:
+        published = publish_bundle(bundle, target)
+    except PublishError as error:
+        kept = bundle.resolve()
+        how = (
+            f"curl --data-binary @{kept} {target.rstrip('/')}/upload"
+            if target.startswith("http")
+            else f"tfaas upload {kept} --database {target}"
+        )
+        raise PublishError(f"{error}; the trained model is kept, publish it by: {how}") from error
     tell(f"published as {published.model}:{published.version}, served by {published.runtime}: {published.reason}")
     return published
-
-
-def _keep(bundle: Path, options: TrainOptions) -> str:
-    """Put a bundle that could not be published where it is not lost; how to publish it later."""
-    if options.fout and options.fout.suffix == ".gz":
-        kept = options.fout.resolve()
-    else:
-        kept = Path(tempfile.mkdtemp(prefix="mlaas-kept-")) / bundle.name
-        shutil.copyfile(bundle, kept)
-    target = str(options.publish)
-    how = (
-        f"curl --data-binary @{kept} {target.rstrip('/')}/upload"
-        if target.startswith("http")
-        else f"tfaas upload {kept} --database {target}"
-    )
-    return f"the trained model is kept, publish it by: {how}"
 
 
 def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
@@ -248,19 +273,4 @@ def _save(trainer: Trainer, bundle: Path, target: Path) -> None:
     source = bundle.parent / names.get(target.suffix, bundle.name)
     if not source.is_file():
         raise MlaasError(f"--fout {target}: {trainer.framework} can't save this model; expected .tar.gz or .onnx")
-    _write_whole(target, source)
-
-
-def _write_whole(target: Path, content: bytes | Path) -> None:
-    """Write a file that is there as a whole or not at all; raises MlaasError."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        if isinstance(content, Path):
-            shutil.copyfile(content, partial)
-        else:
-            partial.write_bytes(content)
-        partial.replace(target)
-    except OSError as error:
-        raise MlaasError(f"{target}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, source)

@@ -22,6 +22,8 @@ class Trainer(Protocol):
     framework: str
     classifies: bool
     """Whether the loss compares with the index of a class; with the label itself otherwise."""
+    streams: bool
+    """Whether it is trained chunk by chunk; on all events at once otherwise."""
 
     def fit(self, x: FloatArray, y: FloatArray, batch_size: int, weights: FloatArray | None = None) -> float:
         """One pass over a chunk: (n, width), (n,) and the weights (n,) of its events → mean loss."""
@@ -35,11 +37,13 @@ class Trainer(Protocol):
         """(n, width) normalised → (n, outputs)."""
         ...
 
-    def weights(self) -> Any:
-        """The weights as they are now, to go back to."""
+    def state(self) -> bytes:
+        """All that training goes on from: weights, optimiser, generators of random numbers."""
         ...
 
-    def restore(self, weights: Any) -> None: ...
+    def resume(self, state: bytes) -> None:
+        """Go back to a state; the same chunks then give the same weights as they gave from there."""
+        ...
 
     def save(self, path: Path) -> bool:
         """Write the model in the framework's own format; False where the framework can't."""
