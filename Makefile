@@ -11,7 +11,7 @@ DEBIAN_BUILD := g++ cmake make pkg-config protobuf-compiler libprotobuf-dev libc
 DEBIAN_TEST := xrootd-server postgresql curl openssl
 DEBIAN_BENCH := hey
 
-.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench bench-data soak clean
+.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench bench-data bench-training soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ bench: install debian-bench ## every figure of the serving path, beside what it 
 
 bench-data: install ## the data layer beside uproot alone; BENCH_DATA=--large adds a file of 2 GB
 	@$(BIN)/python -m benchmarks.data $(BENCH_DATA)
+
+bench-training: install ## training from files beside Keras on arrays in memory
+	@$(BIN)/python -m benchmarks.training
 
 soak: install ## ten minutes of mixed clients, uploads, deletes and killed workers, 1,000 upload cycles, a bundle of 1 GB
 	@$(BIN)/python -m benchmarks.soak
