@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,12 @@ class EpochResult:
     validation_loss: float | None
     validation_auc: float | None
     events_per_second: float
+
+
+def best_epoch(results: Sequence[EpochResult]) -> int | None:
+    """The epoch with the smallest validation loss, the first one of equals; None where no epoch was validated."""
+    losses = [(result.validation_loss, result.epoch) for result in results if result.validation_loss is not None]
+    return min(losses)[1] if losses else None
 
 
 @dataclass
@@ -36,14 +43,6 @@ class Checkpoint:
     sizes: list[int] = field(default_factory=list)
     best: bytes = b""
     state: bytes = b""
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch with the smallest validation loss, the first one of equals; None where no epoch was validated."""
-        losses = [
-            (result.validation_loss, result.epoch) for result in self.results if result.validation_loss is not None
-        ]
-        return min(losses)[1] if losses else None
 
     def save(self, path: Path) -> None:
         """Write the file, or leave the one that is there as it was; raises MlaasError."""

@@ -24,6 +24,9 @@ class TrainOptions:
     summary: Path | None = None
     skip_bad_files: bool = False
     run: Path | None = None
+    alias: str | None = None
+    promote_if: str | None = None
+    any_owner: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mlaas.checkpoint import Checkpoint, EpochResult
+from mlaas.checkpoint import Checkpoint, EpochResult, best_epoch
 from mlaas.dataset import EventData, Part
 from mlaas.dataset.chunks import Chunk
 from mlaas.errors import ModelError
@@ -80,7 +80,7 @@ class Training:
                 result = self._epoch(stop)
                 reached.results.append(result)
                 reached.losses, reached.sizes = [], []
-                if reached.best_epoch == result.epoch:
+                if best_epoch(reached.results) == result.epoch:
                     reached.best = self._trainer.state()
                 self._save()
                 self._tell(result)
@@ -91,7 +91,7 @@ class Training:
         return reached.results
 
     def _stalled(self) -> bool:
-        best = self.reached.best_epoch
+        best = best_epoch(self.reached.results)
         return bool(self._params.patience and best and len(self.reached.results) - best >= self._params.patience)
 
     def _epoch(self, stop: Callable[[], bool]) -> EpochResult:
@@ -170,7 +170,7 @@ def evaluate(trainer: Trainer, dataset: EventData, part: Part) -> Evaluation | N
     truth = np.concatenate(truths)
     area = None
     if dataset.classes and (trainer.classifies or len(dataset.classes) == 2):
-        area = auc(_class_indices(dataset, truth), answers)
+        area = auc(class_indices(dataset, truth), answers)
     return Evaluation(len(truth), loss, area, truth, answers, np.concatenate(weights) if weights else None)
 
 
@@ -178,10 +178,11 @@ def targets(trainer: Trainer, dataset: EventData, labels: FloatArray) -> FloatAr
     """Labels as the loss wants them: the index of the class, or the label itself."""
     if not trainer.classifies or not dataset.classes:
         return labels
-    return _class_indices(dataset, labels).astype(np.float32)
+    return class_indices(dataset, labels).astype(np.float32)
 
 
-def _class_indices(dataset: EventData, labels: FloatArray) -> npt.NDArray[np.int64]:
+def class_indices(dataset: EventData, labels: FloatArray) -> npt.NDArray[np.int64]:
+    """The place of each label (n,) among the classes of the dataset."""
     return np.searchsorted(np.asarray(dataset.classes, np.float32), labels)
 
 

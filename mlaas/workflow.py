@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
-from mlaas.checkpoint import EpochResult
+from mlaas.checkpoint import EpochResult, best_epoch
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ParameterError, PublishError
@@ -23,7 +23,8 @@ from mlaas.options import TrainOptions
 from mlaas.params import TrainParams, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
-from mlaas.publish import Published, check_target, publish_bundle
+from mlaas.promotion import Condition
+from mlaas.publish import check_target, publish_bundle, set_alias
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
 from mlaas.trainers import Trainer, make_repeatable, make_trainer
@@ -72,8 +73,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     params = read_params(options.params)
     name = _model_name(options)
     _check_outputs(options)
-    if options.publish:
-        check_target(options.publish)
+    condition = _check_publication(options, name)
     selection = Selection.from_file(options.preproc)
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
@@ -89,9 +89,8 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
                 tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
             summary = _summary(dataset, name, epochs, test) | {"run": str(folder.path)}
             _export(options, trainer, dataset, summary, params, folder.bundle, tell)
-            published = _publish(options, folder.bundle, tell) if options.publish else None
+            summary |= _publish(options, folder.bundle, dataset, test, condition, tell)
             summary |= {
-                "version": published.version if published else None,
                 "seconds": round(time.perf_counter() - started, 3),
             }
             for path in (folder.summary, options.summary):
@@ -194,6 +193,7 @@ def _figures(loss: float, auc: float | None) -> str:
 
 
 def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
+    best = best_epoch(epochs) or len(epochs)
     return {
         "model": name,
         "test_auc": test and test.auc,
@@ -207,6 +207,7 @@ def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Eva
         "cutflow_by_file": dataset.cutflows,
         "notes": list(dataset.notes),
         "epochs": [asdict(result) for result in epochs],
+        "best_epoch": next((asdict(result) for result in epochs if result.epoch == best), None),
     }
 
 
@@ -236,20 +237,58 @@ def _export(
         write_whole(target, bundle)
 
 
-def _publish(options: TrainOptions, bundle: Path, tell: Tell) -> Published:
-    target = str(options.publish)
+def _check_publication(options: TrainOptions, name: str) -> Condition | None:
+    """Find out before the training that what is to be published can be; the condition for the alias."""
+    if not options.publish:
+        for option, value in (("--alias", options.alias), ("--promote-if", options.promote_if)):
+            if value is not None:
+                raise ParameterError(f"{option} {value}: --publish is missing, which says where")
+        return None
+    condition = Condition.parse(options.promote_if) if options.promote_if is not None else None
+    if condition is not None and options.alias is None:
+        raise ParameterError(f"--promote-if {options.promote_if}: --alias is missing, which says what moves")
+    if options.alias is not None:
+        try:
+            check_name(options.alias, "alias")
+        except InvalidRequest as error:
+            raise ParameterError(f"--alias: {error}") from error
+    check_target(options.publish, name, options.any_owner)
+    return condition
+
+
+def _publish(
+    options: TrainOptions,
+    bundle: Path,
+    dataset: EventData,
+    test: Evaluation | None,
+    condition: Condition | None,
+    tell: Tell,
+) -> dict[str, Any]:
+    """Publish the bundle and move the alias: what the summary says about it."""
+    if not options.publish:
+        return {"version": None}
+    name = bundle.name.removesuffix(".tar.gz")
     try:
-        published = publish_bundle(bundle, target)
-    except PublishError as error:
-        kept = bundle.resolve()
-        how = (
-            f"curl --data-binary @{kept} {target.rstrip('/')}/upload"
-            if target.startswith("http")
-            else f"tfaas upload {kept} --database {target}"
-        )
-        raise PublishError(f"{error}; the trained model is kept, publish it by: {how}") from error
-    tell(f"published as {published.model}:{published.version}, served by {published.runtime}: {published.reason}")
-    return published
+        promoted = options.alias is not None
+        if condition is not None:
+            # Before it is published, since the alias may be `latest`.
+            promoted, why = condition.holds(name, options.publish, dataset, test)
+            tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
+        published = publish_bundle(bundle, options.publish)
+    except MlaasError as error:
+        raise PublishError(f"{error}; the trained model is kept, {_how_to_publish(bundle, options.publish)}") from error
+    tell(f"published as {name}:{published.version}, served by {published.runtime}: {published.reason}")
+    if promoted and options.alias:
+        set_alias(options.publish, name, published.version, options.alias)
+        tell(f"{name}@{options.alias} is version {published.version}")
+    return {"version": published.version, "alias": options.alias if promoted else None}
+
+
+def _how_to_publish(bundle: Path, target: str) -> str:
+    kept = bundle.resolve()
+    if target.startswith("http"):
+        return f"publish it by: curl --data-binary @{kept} {target.rstrip('/')}/upload"
+    return f"publish it by: tfaas upload {kept} --database {target}"
 
 
 def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
