@@ -166,6 +166,28 @@ def prepare(**options: Any) -> None:
     prepare_events(PrepareOptions(**options), click.echo)
 
 
+@cli.command()
+@click.option("--model", required=True, help="NAME, NAME:3 or NAME@alias in the registry, or a bundle (.tar.gz).")
+@click.option("--files", required=True, help="Files or URLs, comma-separated, or a text file of them.")
+@click.option(
+    "--out", required=True, type=PATH, help="A .root or .parquet for all, or a folder for one beside each file."
+)
+@click.option("--registry", help="Registry (sqlite:///FILE, postgresql://...), or server (http://...) that runs it.")
+@click.option("--tree", help="Name of the tree; needed where the files have several.")
+@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@click.option("--identifier", help="Branches to keep (default: those for run, luminosity block and event number).")
+@click.option("--format", type=click.Choice(["ttree", "rntuple", "parquet"]), help="Of the output (default: ttree).")
+@click.option("--step", type=click.IntRange(1), help="Events to read at a time (default: about 16 MB of them).")
+@click.option("--resume", is_flag=True, help="Go on with a scoring that was interrupted.")
+@click.option("--force", is_flag=True, help="Replace outputs, and throw away unfinished ones.")
+@click.option("--skip-bad-files", is_flag=True, help="Leave out files that can't be used.")
+def score(**options: Any) -> None:
+    """Give every event of the files a score, in their order."""
+    from mlaas.scoring import ScoreOptions, score_files
+
+    score_files(ScoreOptions(**options), click.echo)
+
+
 def main() -> None:
     """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
     _quieten_tensorflow()
