@@ -13,7 +13,7 @@ from mlaas.errors import DataError, ParameterError, listing
 from mlaas.features import Feature
 from mlaas.metrics import auc
 from mlaas.publish import existing
-from mlaas.scoring import open_scorer
+from mlaas.scoring.registry import open_scorer
 from mlaas.training import Evaluation, class_indices
 from tfaas.bundles import InvalidRequest
 from tfaas.registry import check_name
