@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `mlaas train` is asked for; see its `--help`."""
+    """What `mlaas train` is asked for; see its `--help`. Content of a file may stand for its path."""
 
     files: str
     labels: str | None
     model: Path
-    params: Path | None = None
-    preproc: Path | None = None
+    params: Path | Mapping[str, Any] | None = None
+    preproc: Path | Mapping[str, Any] | None = None
     specs: Path | None = None
     dtype: str | None = None
     fout: Path | None = None
@@ -37,6 +37,6 @@ class TrainOptions:
         """What :meth:`to_json` has given; raises TypeError for anything else."""
         paths = {field.name for field in fields(cls) if "Path" in str(field.type)}
         values: dict[str, Any] = {
-            name: Path(value) if name in paths and value else value for name, value in content.items()
+            name: Path(value) if name in paths and isinstance(value, str) else value for name, value in content.items()
         }
         return cls(**values)

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class TrainParams(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
-        return {key: item for key, item in value.items() if item != ""} if isinstance(value, dict) else value
+        return {key: item for key, item in value.items() if item != ""} if isinstance(value, Mapping) else value
 
     @field_validator("identifier", "selected_branches", "exclude_branches", mode="before")
     @classmethod
@@ -64,10 +65,12 @@ class TrainParams(BaseModel):
         return value
 
 
-def read_params(path: Path | None) -> TrainParams:
-    """The parameters in a file, or the defaults; raises ParameterError that names the field at fault."""
+def read_params(path: Path | Mapping[str, Any] | None) -> TrainParams:
+    """The parameters in a file, or given as its content, or the defaults; raises ParameterError that names the field."""
     if path is None:
         return TrainParams()
+    if isinstance(path, Mapping):
+        return _validated(path, "params")
     try:
         fields = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
     except OSError as error:
@@ -76,6 +79,10 @@ def read_params(path: Path | None) -> TrainParams:
         raise ParameterError(f"{path} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ParameterError(f"{path} holds a {type(fields).__name__}: expected an object")
+    return _validated(fields, str(path))
+
+
+def _validated(fields: Mapping[str, Any], path: str) -> TrainParams:
     try:
         return TrainParams.model_validate(fields)
     except ValidationError as error:

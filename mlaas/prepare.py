@@ -1,6 +1,6 @@
 """Events assembled once, to train on many times: every step in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ class PrepareOptions:
     files: str
     labels: str
     output: Path
-    params: Path | None = None
-    preproc: Path | None = None
+    params: Path | Mapping[str, Any] | None = None
+    preproc: Path | Mapping[str, Any] | None = None
     specs: Path | None = None
     dtype: str | None = None
     seed: int = 0
@@ -51,7 +51,7 @@ def prepare_events(options: PrepareOptions, tell: Tell) -> None:
         raise ParameterError("--dask and --processes are both given: expected one of them")
     params = read_params(options.params)
     check_folder(options.output)
-    selection = Selection.from_file(options.preproc)
+    selection = Selection.read(options.preproc)
     files, labels = parse_files(options.files, params.redirector), parse_labels(options.labels)
     with open_cluster(options.dask, options.processes) as cluster:
         with progress_bar("first pass") as update:

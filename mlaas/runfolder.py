@@ -137,5 +137,7 @@ def _digests(options: TrainOptions) -> dict[str, str]:
     """Of the files that say how to train; a folder that is written to can't be among them."""
     paths = {name: getattr(options, name) for name in INPUTS}
     return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path and path.is_file()
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in paths.items()
+        if isinstance(path, Path) and path.is_file()
     }

@@ -43,6 +43,11 @@ class Selection:
     content: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
+    def read(cls, source: str | Path | Mapping[str, Any] | None) -> Self:
+        """The selection in a file, or given as the content of one; see :meth:`from_file` and :meth:`from_dict`."""
+        return cls.from_dict(source) if isinstance(source, Mapping) else cls.from_file(source)
+
+    @classmethod
     def from_file(cls, path: str | Path | None) -> Self:
         """Read ``preproc.json``, or YAML where the name says so; None selects every event.
 

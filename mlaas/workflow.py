@@ -74,7 +74,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     name = _model_name(options)
     _check_outputs(options)
     condition = _check_publication(options, name)
-    selection = Selection.from_file(options.preproc)
+    selection = Selection.read(options.preproc)
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
         tell_dataset(dataset, params, tell)

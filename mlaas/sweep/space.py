@@ -15,25 +15,26 @@ SCALARS = (str, int, float, bool, type(None))
 Values = Mapping[str, Any]
 
 
-def read_space(path: Path) -> dict[str, Any]:
-    """The parameters in a JSON or YAML file, each with a list of choices or a range.
+def read_space(source: Path | Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in a JSON or YAML file, or given as its content, each with a list of choices or a range.
 
     Raises:
         ParameterError: The file can't be read, or a parameter is not known, or has neither.
     """
+    where = "space" if isinstance(source, Mapping) else f"--space {source}"
     try:
-        content = read_yaml(path.read_text("utf-8"))
+        content = source if isinstance(source, Mapping) else read_yaml(source.read_text("utf-8"))
     except OSError as error:
-        raise ParameterError(f"--space {path}: {error.strerror}") from error
+        raise ParameterError(f"{where}: {error.strerror}") from error
     except (MlaasError, UnicodeDecodeError) as error:
-        raise ParameterError(f"--space {path}: {error}") from error
-    if not isinstance(content, dict) or not content:
-        raise ParameterError(f"--space {path}: expected an object of parameters")
+        raise ParameterError(f"{where}: {error}") from error
+    if not isinstance(content, Mapping) or not content:
+        raise ParameterError(f"{where}: expected an object of parameters")
     for name, given in content.items():
         try:
             _check(str(name), given)
         except ValueError as error:
-            raise ParameterError(f"--space {path}: {name}: {error}") from error
+            raise ParameterError(f"{where}: {name}: {error}") from error
     return {str(name): given for name, given in content.items()}
 
 

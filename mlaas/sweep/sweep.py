@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class SweepOptions:
     """
 
     training: TrainOptions
-    space: Path
+    space: Path | Mapping[str, Any]
     output: Path
     trials: int = 20
     metric: str = "validation_loss"
@@ -43,7 +43,8 @@ class SweepOptions:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
-        content = asdict(self) | {"training": self.training.to_json()}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content["training"] = self.training.to_json()
         return {name: str(value) if isinstance(value, Path) else value for name, value in content.items()}
 
 
@@ -83,8 +84,9 @@ def resume_sweep(folder: Path, tell: Tell) -> dict[str, Any]:
         about = json.loads((folder / "options.json").read_bytes())
         given = about["options"]
         training = TrainOptions.from_json(given["training"])
-        paths = {"space": Path(given["space"]), "output": Path(given["output"])}
-        options = SweepOptions(**(given | paths | {"training": training}))
+        space = Path(given["space"]) if isinstance(given["space"], str) else given["space"]
+        output = Path(given["output"])
+        options = SweepOptions(**(given | {"training": training, "space": space, "output": output}))
         started_in = about["started_in"]
     except OSError as error:
         raise ParameterError(f"{folder} is no folder of a sweep: {error.strerror}") from error
@@ -161,7 +163,7 @@ def _round(
             done + position,
             trial.params,
             (options.output / f"trial-{done + position:03}").resolve(),
-            _arguments(options.training),
+            _arguments(options),
             with_values(base, trial.params),
             Path.cwd(),
             0 if options.dask else max(1, cores // trials.size),
@@ -185,10 +187,15 @@ def _round(
     return results
 
 
-def _arguments(training: TrainOptions) -> list[str]:
+def _arguments(options: SweepOptions) -> list[str]:
     """Options of `mlaas train` that all trials share."""
+    given = options.training.to_json()
+    if isinstance(given["preproc"], Mapping):
+        path = (options.output / "preproc.json").resolve()
+        write_whole(path, json.dumps(given["preproc"]).encode())
+        given["preproc"] = str(path)
     arguments = []
-    for name, value in training.to_json().items():
+    for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
         if name in OWN or value is None or value is False:
             continue
