@@ -66,7 +66,7 @@ class TrainParams(BaseModel):
 
 
 def read_params(path: Path | Mapping[str, Any] | None) -> TrainParams:
-    """The parameters in a file, or given as its content, or the defaults; raises ParameterError that names the field."""
+    """The parameters in a file, or given as content, or the defaults; raises ParameterError that names the field."""
     if path is None:
         return TrainParams()
     if isinstance(path, Mapping):
