@@ -40,11 +40,15 @@ class Roc:
         steps = np.diff(self.background_efficiency, prepend=0.0)
         return float(np.sum(steps * _middle(self.signal_efficiency)))
 
+    @cached_property
     def influences(self) -> Doubles:
-        """(n,) what each event adds to the deviation of the area from its expectation.
+        """(n,): what each event adds to the deviation of the area from its expectation.
 
         The sum of their squares is the variance of the area, and of a mean of areas with those of the means: the
         estimate of DeLong et al. (Biometrics 44, 1988), where each event counts with the square of its weight.
+
+        Raises:
+            Undefined: there is one event of signal or background.
         """
         share = np.where(
             self.signal,

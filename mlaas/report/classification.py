@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlaas.metrics import FloatArray, Roc, Undefined, roc, rocs
+from mlaas.metrics import FloatArray, Roc, Undefined, roc
 from mlaas.report.calibration import NO_PROBABILITIES, are_probabilities, calibration
 from mlaas.report.distribution import edges, histogram, kolmogorov_smirnov
 from mlaas.report.estimate import Estimate, estimated, estimated_mean
 from mlaas.report.rejection import curve_points, working_points
 from mlaas.report.run import Scores
+from mlaas.report.text import class_name
 
 
 def classification(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
@@ -22,9 +23,12 @@ def classification(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
         the first, or of each of several against the others.
     """
     calibrated = are_probabilities(scores.outputs)
-    each = [_one_class(scores, index, calibrated) | {"class": classes[index]} for index in signals(classes)]
+    curves = {index: _curve(scores, index) for index in signals(classes)}
+    each = [
+        {"class": classes[index], **_one_class(scores, index, curve, calibrated)} for index, curve in curves.items()
+    ]
     return {
-        "auc": estimated(lambda: _area(rocs(scores.truth, scores.outputs, scores.weights))),
+        "auc": estimated(lambda: _area([_defined(curve, classes[index]) for index, curve in curves.items()])),
         **_confusion(scores, classes),
         **_overall_calibration(scores, each, calibrated),
         "classes": each,
@@ -72,18 +76,30 @@ def score_of(scores: Scores, index: int) -> FloatArray:
     return scores.outputs[:, -1 if scores.outputs.shape[1] <= 2 else index]
 
 
-def _one_class(scores: Scores, index: int, calibrated: bool) -> dict[str, Any]:
-    signal, score = scores.truth == index, score_of(scores, index)
+def _curve(scores: Scores, index: int) -> Roc | Undefined:
+    """The ROC curve of a class, or why there is none."""
+    try:
+        return roc(scores.truth == index, score_of(scores, index), scores.weights)
+    except Undefined as error:
+        return error
+
+
+def _defined(curve: Roc | Undefined, name: str) -> Roc:
+    """The curve of the class ``name``; raises Undefined."""
+    if isinstance(curve, Undefined):
+        raise Undefined(f"{class_name(name)}: {curve}") from curve
+    return curve
+
+
+def _one_class(scores: Scores, index: int, curve: Roc | Undefined, calibrated: bool) -> dict[str, Any]:
+    signal = scores.truth == index
     found: dict[str, Any] = {
         "events": int(signal.sum()),
         "sum_of_weights": float(scores.counted[signal].sum()),
-        "calibration": calibration(signal, score, scores.counted) if calibrated else None,
+        "calibration": calibration(signal, score_of(scores, index), scores.counted) if calibrated else None,
     }
-    try:
-        curve = roc(signal, score, scores.weights)
-    except Undefined as error:
-        none = Estimate(None, reason=str(error)).as_json()
-        return {**found, "auc": none, "roc": None, "working_points": []}
+    if isinstance(curve, Undefined):
+        return {**found, "auc": Estimate(None, reason=str(curve)).as_json(), "roc": None, "working_points": []}
     return {
         **found,
         "auc": estimated(lambda: _area([curve])),
@@ -96,7 +112,7 @@ def _area(curves: list[Roc]) -> Estimate:
     """The mean of the areas, with an uncertainty that knows that they are of the same events."""
     area = float(np.mean([curve.area for curve in curves]))
     try:
-        influences = np.mean([curve.influences() for curve in curves], axis=0)
+        influences = np.mean([curve.influences for curve in curves], axis=0)
     except Undefined as error:
         return Estimate(area, reason=str(error))
     return Estimate(area, float(np.sqrt(np.sum(influences**2))))

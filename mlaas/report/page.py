@@ -35,7 +35,7 @@ def _task(numbers: dict[str, Any]) -> str:
     if not numbers["classes"]:
         return f"tells {with_unit(**numbers['quantity'])}"
     names = [class_name(name) for name in numbers["classes"]]
-    return f"tells {names[1]} from {names[0]}" if len(names) == 2 else f"tells {len(names)} classes apart"
+    return f"tells {names[1]} from {names[0]}" if len(names) == 2 else f"classes: {', '.join(names)}"
 
 
 def _tiles(numbers: dict[str, Any]) -> list[str]:

@@ -10,7 +10,9 @@ from mlaas.metrics import FloatArray, Undefined, rocs
 from mlaas.report.estimate import weighted_mean
 from mlaas.report.run import Importance
 
-MOST_EVENTS = 10_000
+MOST_EVENTS, FEWEST_EVENTS = 10_000, 1_000
+# Events that the model is asked about in all: with many features and repetitions the sample is smaller.
+MOST_PREDICTIONS = 5_000_000
 # Of the matrix that the model is asked about at a time.
 BLOCK_BYTES = 64 << 20
 
@@ -28,6 +30,7 @@ def permutation_ranking(
     seed: int = 0,
     repeats: int = 5,
     most_events: int = MOST_EVENTS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Importance] | None:
     """The features by how much the model loses without what each of them tells, the most important first.
 
@@ -36,10 +39,13 @@ def permutation_ranking(
 
     Args:
         predict: From float32 (m, width) to (m, outputs), as in :class:`mlaas.report.Scores`.
-        x: (n, width), as the model sees it; of more than ``most_events`` a random sample is taken.
+        x: (n, width), as the model sees it; of more than ``most_events`` a random sample is taken, and a smaller one
+            where there are many features.
         truth: (n,) index of the class where the model ``classifies``, else the quantity.
         weights: (n,), which stay with their events; None is 1 for all.
         features: In the order of their columns.
+        repeats: How often each is permuted.
+        progress: Called with the features done and those in all.
 
     Returns:
         None where the events do not determine the AUC or the mean squared error.
@@ -47,7 +53,8 @@ def permutation_ranking(
     if x.ndim != 2 or x.shape[1] != width(features) or len(truth) != len(x):
         raise ValueError(f"x {x.shape}, {len(truth)} truths, {width(features)} columns: expected (n, columns)")
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(x))[:most_events])
+    affordable = max(FEWEST_EVENTS, MOST_PREDICTIONS // (len(features) * repeats))
+    rows = np.sort(rng.permutation(len(x))[: min(most_events, affordable)])
     x, truth = x[rows], truth[rows]
     weights = None if weights is None else weights[rows]
     if not len(x):
@@ -68,6 +75,8 @@ def permutation_ranking(
         x[:, mine] = original
         deviation = float(np.std(losses, ddof=1)) if repeats > 1 else None
         found.append(Importance(feature.name, float(np.mean(losses)), deviation))
+        if progress is not None:
+            progress(len(found), len(features))
     return sorted(found, key=lambda one: -one.loss)
 
 

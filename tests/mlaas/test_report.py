@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlaas.dataset import Dataset, DatasetParams
 from mlaas.errors import MlaasError
 from mlaas.features import Feature
+from mlaas.metrics import auc
 from mlaas.report import DataSummary, Importance, InputFile, Run, Scores, write_report
 from mlaas.report.numbers import numbers_of, plain
 from mlaas.report.page import page
 from mlaas.report.plots import PLOTS, house_style
+from mlaas.selection import Selection
 
 HOSTILE = "<script>alert('x')</script>&\"$\\frac$ ☃漢"
 KINDS = ("two", "one of two", "several", "quantity")
@@ -268,7 +271,11 @@ def test_one_class_alone_in_the_test_part() -> None:
     one = Scores(np.ones(40, int), np.linspace(0, 1, 40, dtype="f4")[:, None])
     run = make_run()
     numbers, text = shown(replace(run, scores={"train": run.scores["train"], "test": one}))
-    assert numbers["test"]["auc"] == {"value": None, "uncertainty": None, "reason": "there is no background event"}
+    assert numbers["test"]["auc"] == {
+        "value": None,
+        "uncertainty": None,
+        "reason": "signal: there is no background event",
+    }
     assert "there is no background event" in text
 
 
@@ -276,7 +283,7 @@ def test_a_class_with_negative_weights_alone() -> None:
     part = scores("one of two", 80, 3)
     weights = np.where(part.truth == 1, -1.0, 1.0)
     numbers, _ = shown(make_run(scores={"train": part, "test": Scores(part.truth, part.outputs, weights)}))
-    assert "the weights of the signal add up to" in numbers["test"]["auc"]["reason"]
+    assert "signal: the weights of the signal add up to" in numbers["test"]["auc"]["reason"]
     assert numbers["distributions"][0]["signal"]["test"] is None
 
 
@@ -291,6 +298,22 @@ def test_constant_scores_and_one_epoch(kind: str) -> None:
     assert numbers["best_epoch"] == 1
     if kind != "quantity":
         assert numbers["test"]["auc"]["value"] == 0.5
+
+
+def test_a_single_class_has_no_figures_of_two() -> None:
+    part = Scores(np.zeros(40, int), np.linspace(0, 1, 40, dtype="f4")[:, None])
+    numbers, text = shown(make_run(classes=["1"], scores={"train": part, "test": part}))
+    assert numbers["test"]["classes"][0]["events"] == 40
+    assert "class 1: there is no background event" in text
+
+
+def test_the_area_of_the_report_is_that_of_the_training(written: tuple[str, Path, Any]) -> None:
+    kind, _, numbers = written
+    if kind == "quantity":
+        assert "auc" not in numbers["test"]
+        return
+    part = make_run(kind).scores["test"]
+    assert numbers["test"]["auc"]["value"] == pytest.approx(auc(part.truth, part.outputs), abs=1e-12)
 
 
 def test_without_validation_there_is_no_best_epoch() -> None:
@@ -361,6 +384,26 @@ def test_outputs_that_do_not_fit_the_classes_are_refused() -> None:
         make_run(scores={"test": scores("several", 10, 1)})
     with pytest.raises(ValueError, match="expected indices of the classes"):
         make_run(scores={"test": Scores(np.array([0, 2]), np.zeros((2, 1), "f4"))})
+
+
+def test_a_summary_of_real_events(tmp_path: Path) -> None:
+    for name, shift in (("signal", 1), ("background", 0)):
+        rows = [f"{event + shift},{event % 7}" for event in range(200)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["met,nlepton", *rows]) + "\n")
+    files = [str(tmp_path / f"{name}.csv") for name in ("signal", "background")]
+    selection = Selection.from_dict({"cuts": ["nlepton <= 4"]})
+    with Dataset(files, [1, 0], DatasetParams(), selection=selection) as dataset:
+        summary = DataSummary.of(dataset, dict(zip(files, ("1", "0"), strict=True)))
+        numbers, text = shown(make_run(data=summary))
+        left = sum(dataset.counts.values())
+    assert [(file["path"], file["label"], file["entries"]) for file in numbers["data"]["files"]] == [
+        (files[0], "1", 200),
+        (files[1], "0", 200),
+    ]
+    assert numbers["data"]["cutflow"] == {"nlepton <= 4": left}
+    assert numbers["data"]["features"][0] == {"name": "met", "kind": "flat", "dimension": 1}
+    assert {name: sum(counts.values()) for name, counts in numbers["data"]["class_counts"].items()} == dataset.counts
+    assert f"nlepton <= 4{left:,}" in text
 
 
 def test_numbers_are_plain() -> None:

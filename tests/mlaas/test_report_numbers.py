@@ -286,7 +286,7 @@ def test_a_class_that_is_not_there_leaves_the_others() -> None:
     rng = np.random.default_rng(10)
     outputs = rng.random((60, 3), "f4")
     found = classification(Scores(np.arange(60) % 2, outputs / outputs.sum(axis=1, keepdims=True)), "abc")
-    assert found["auc"]["value"] is None
+    assert found["auc"]["reason"] == "c: there is no signal event"
     assert [one["auc"]["value"] is None for one in found["classes"]] == [False, False, True]
     assert found["confusion"]["shares_of_true_class"][2] is None
     assert found["brier"]["value"] > 0

@@ -126,7 +126,7 @@ def calibration_curves(numbers: dict[str, Any]) -> Plot | None:
 def confusion_matrix(numbers: dict[str, Any]) -> Plot | None:
     """Which class is taken for which, in the test part."""
     part = numbers["test"]
-    if not part or "confusion" not in part:
+    if not part or len(numbers["classes"]) < 2:
         return None
     names = [literal(class_name(name)) for name in numbers["classes"]]
     rows = part["confusion"]["shares_of_true_class"]
