@@ -1,7 +1,7 @@
 """Whole epochs over the whole stream, validation after each, the test part once at the end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,22 @@ class Evaluation:
     truth: FloatArray
     outputs: FloatArray
     weights: FloatArray | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, and what it was trained on.
+
+    Attributes:
+        test: Its answers to the test part; None where that is empty.
+    """
+
+    name: str
+    trainer: Trainer
+    dataset: EventData
+    params: TrainParams
+    epochs: Sequence[EpochResult]
+    test: Evaluation | None
 
 
 class Training:
@@ -167,11 +183,16 @@ def evaluate(trainer: Trainer, dataset: EventData, part: Part) -> Evaluation | N
     loss, answers = float(np.average(losses, weights=[len(truth) for truth in truths])), np.concatenate(outputs)
     if not np.isfinite(loss) or not np.isfinite(answers).all():
         raise ModelError(f"the model's answers to the {part} part are no numbers: try a smaller learning rate")
-    truth = np.concatenate(truths)
+    truth, counted = np.concatenate(truths), np.concatenate(weights) if weights else None
     area = None
-    if dataset.classes and (trainer.classifies or len(dataset.classes) == 2):
-        area = auc(class_indices(dataset, truth), answers)
-    return Evaluation(len(truth), loss, area, truth, answers, np.concatenate(weights) if weights else None)
+    if tells_classes(trainer, dataset):
+        area = auc(class_indices(dataset, truth), answers, counted)
+    return Evaluation(len(truth), loss, area, truth, answers, counted)
+
+
+def tells_classes(trainer: Trainer, dataset: EventData) -> bool:
+    """Whether the outputs are scores of classes: also where a loss for quantities was trained on two labels."""
+    return bool(dataset.classes) and (trainer.classifies or len(dataset.classes) == 2)
 
 
 def targets(trainer: Trainer, dataset: EventData, labels: FloatArray) -> FloatArray:

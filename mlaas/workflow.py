@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from mlaas import __version__
 from mlaas.checkpoint import EpochResult, best_epoch
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
-from mlaas.errors import MlaasError, ParameterError, PublishError
+from mlaas.errors import MlaasError, ModelError, ParameterError, PublishError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.interrupts import Interrupted
@@ -25,10 +27,11 @@ from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
 from mlaas.promotion import Condition
 from mlaas.publish import check_target, publish_bundle, set_alias
+from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
 from mlaas.trainers import Trainer, make_repeatable, make_trainer
-from mlaas.training import Evaluation, Training, evaluate, reference_events
+from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
 from mlaas.wholefile import write_whole
 from tfaas.bundles import InvalidRequest, current_user
@@ -80,25 +83,35 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
         tell_dataset(dataset, params, tell)
         trainer = _make_trainer(options, dataset)
         with _folder(options, name, dataset, run) as folder:
-            training = Training(
-                trainer, dataset, params, folder.checkpoint, lambda result: tell(_epoch_line(result, params))
-            )
-            epochs = training.run()
-            test = evaluate(trainer, dataset, "test")
-            if test is not None:
-                tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
-            summary = _summary(dataset, name, epochs, test) | {"run": str(folder.path)}
-            _export(options, trainer, dataset, summary, params, folder.bundle, tell)
-            summary |= _publish(options, folder.bundle, dataset, test, condition, tell)
-            summary |= {
-                "seconds": round(time.perf_counter() - started, 3),
-            }
+            trained = _train(name, trainer, dataset, params, folder, tell)
+            lineage = _lineage(options, dataset, params)
+            try:
+                _export(options, trained, lineage, folder.bundle, tell)
+            except ModelError as error:
+                dataset.notes.append(f"not exported: {error}")
+                raise
+            finally:
+                report_training(folder.path, trained, lineage, shlex.join(sys.argv))
+                tell(f"report: {folder.path / 'report.html'}")
+            published = _publish(options, trained, folder.bundle, condition, tell)
+            summary = _summary(trained) | published
+            summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
             for path in (folder.summary, options.summary):
                 if path:
                     write_whole(path, (json.dumps(summary, indent=1) + "\n").encode())
             folder.checkpoint.unlink(missing_ok=True)
-            tell(f"the run is in {folder.path}")
     return summary
+
+
+def _train(
+    name: str, trainer: Trainer, dataset: EventData, params: TrainParams, folder: RunFolder, tell: Tell
+) -> Trained:
+    training = Training(trainer, dataset, params, folder.checkpoint, lambda result: tell(_epoch_line(result, params)))
+    epochs = training.run()
+    test = evaluate(trainer, dataset, "test")
+    if test is not None:
+        tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
+    return Trained(name, trainer, dataset, params, epochs, test)
 
 
 @contextmanager
@@ -192,12 +205,12 @@ def _figures(loss: float, auc: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if auc is None else f", AUC {auc:.4f}")
 
 
-def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
+def _summary(trained: Trained) -> dict[str, Any]:
+    dataset, epochs = trained.dataset, trained.epochs
     best = best_epoch(epochs) or len(epochs)
     return {
-        "model": name,
-        "test_auc": test and test.auc,
-        "test_loss": test and test.loss,
+        "model": trained.name,
+        **_test_metrics(trained),
         "events": sum(dataset.counts.values()),
         "events_by_part": dict(dataset.counts),
         "features": [feature.name for feature in dataset.features],
@@ -206,31 +219,32 @@ def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Eva
         "cutflow": dict(dataset.cutflow),
         "cutflow_by_file": dataset.cutflows,
         "notes": list(dataset.notes),
-        "epochs": [asdict(result) for result in epochs],
         "best_epoch": next((asdict(result) for result in epochs if result.epoch == best), None),
     }
 
 
-def _export(
-    options: TrainOptions,
-    trainer: Trainer,
-    dataset: EventData,
-    summary: dict[str, Any],
-    params: TrainParams,
-    target: Path,
-    tell: Tell,
-) -> None:
+def _test_metrics(trained: Trained) -> dict[str, Any]:
+    test = trained.test
+    return {
+        "test_auc": test and test.auc,
+        "test_loss": test and test.loss,
+        "epochs": [asdict(result) for result in trained.epochs],
+    }
+
+
+def _export(options: TrainOptions, trained: Trained, lineage: Mapping[str, Any], target: Path, tell: Tell) -> None:
     """Write the bundle to `target`, and what `--fout` names."""
+    trainer, dataset = trained.trainer, trained.dataset
     about = {
-        "description": f"trained by mlaas on {summary['events']} events",
+        "description": f"trained by mlaas on {sum(dataset.counts.values())} events",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metrics": {key: summary[key] for key in ("test_auc", "test_loss", "epochs")},
-        "lineage": _lineage(options, dataset, params),
+        "metrics": _test_metrics(trained),
+        "lineage": lineage,
     }
     labels = [f"{label:g}" for label in dataset.classes] if trainer.classifies and len(dataset.classes) > 2 else []
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder:
         reference = reference_events(trainer, dataset)
-        bundle = export_bundle(trainer, dataset.assembler, reference, summary["model"], labels, about, Path(folder))
+        bundle = export_bundle(trainer, dataset.assembler, reference, trained.name, labels, about, Path(folder))
         if options.fout:
             _save(trainer, bundle, options.fout)
             tell(f"saved as {options.fout}")
@@ -257,22 +271,17 @@ def _check_publication(options: TrainOptions, name: str) -> Condition | None:
 
 
 def _publish(
-    options: TrainOptions,
-    bundle: Path,
-    dataset: EventData,
-    test: Evaluation | None,
-    condition: Condition | None,
-    tell: Tell,
+    options: TrainOptions, trained: Trained, bundle: Path, condition: Condition | None, tell: Tell
 ) -> dict[str, Any]:
     """Publish the bundle and move the alias: what the summary says about it."""
     if not options.publish:
         return {"version": None}
-    name = bundle.name.removesuffix(".tar.gz")
+    name = trained.name
     try:
         promoted = options.alias is not None
         if condition is not None:
             # Before it is published, since the alias may be `latest`.
-            promoted, why = condition.holds(name, options.publish, dataset, test)
+            promoted, why = condition.holds(name, options.publish, trained.dataset, trained.test)
             tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
         published = publish_bundle(bundle, options.publish)
     except MlaasError as error:
