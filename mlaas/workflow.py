@@ -17,7 +17,7 @@ from mlaas import __version__
 from mlaas.checkpoint import EpochResult, best_epoch
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
-from mlaas.errors import MlaasError, ModelError, ParameterError, PublishError
+from mlaas.errors import MlaasError, ModelError, ParameterError
 from mlaas.export import check_exportable, export_bundle
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.interrupts import Interrupted
@@ -25,8 +25,7 @@ from mlaas.options import TrainOptions
 from mlaas.params import TrainParams, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
-from mlaas.promotion import Condition
-from mlaas.publish import check_target, publish_bundle, set_alias
+from mlaas.publication import check_publication, publish_trained
 from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
@@ -76,7 +75,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     params = read_params(options.params)
     name = _model_name(options)
     _check_outputs(options)
-    condition = _check_publication(options, name)
+    condition = check_publication(options, name)
     selection = Selection.read(options.preproc)
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
@@ -93,7 +92,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
             finally:
                 report_training(folder.path, trained, lineage, shlex.join(sys.argv))
                 tell(f"report: {folder.path / 'report.html'}")
-            published = _publish(options, trained, folder.bundle, condition, tell)
+            published = publish_trained(options, trained, folder.bundle, condition, tell)
             summary = _summary(trained) | published
             summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
             for path in (folder.summary, options.summary):
@@ -249,55 +248,6 @@ def _export(options: TrainOptions, trained: Trained, lineage: Mapping[str, Any],
             _save(trainer, bundle, options.fout)
             tell(f"saved as {options.fout}")
         write_whole(target, bundle)
-
-
-def _check_publication(options: TrainOptions, name: str) -> Condition | None:
-    """Find out before the training that what is to be published can be; the condition for the alias."""
-    if not options.publish:
-        for option, value in (("--alias", options.alias), ("--promote-if", options.promote_if)):
-            if value is not None:
-                raise ParameterError(f"{option} {value}: --publish is missing, which says where")
-        return None
-    condition = Condition.parse(options.promote_if) if options.promote_if is not None else None
-    if condition is not None and options.alias is None:
-        raise ParameterError(f"--promote-if {options.promote_if}: --alias is missing, which says what moves")
-    if options.alias is not None:
-        try:
-            check_name(options.alias, "alias")
-        except InvalidRequest as error:
-            raise ParameterError(f"--alias: {error}") from error
-    check_target(options.publish, name, options.any_owner)
-    return condition
-
-
-def _publish(
-    options: TrainOptions, trained: Trained, bundle: Path, condition: Condition | None, tell: Tell
-) -> dict[str, Any]:
-    """Publish the bundle and move the alias: what the summary says about it."""
-    if not options.publish:
-        return {"version": None}
-    name = trained.name
-    try:
-        promoted = options.alias is not None
-        if condition is not None:
-            # Before it is published, since the alias may be `latest`.
-            promoted, why = condition.holds(name, options.publish, trained.dataset, trained.test)
-            tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
-        published = publish_bundle(bundle, options.publish)
-    except MlaasError as error:
-        raise PublishError(f"{error}; the trained model is kept, {_how_to_publish(bundle, options.publish)}") from error
-    tell(f"published as {name}:{published.version}, served by {published.runtime}: {published.reason}")
-    if promoted and options.alias:
-        set_alias(options.publish, name, published.version, options.alias)
-        tell(f"{name}@{options.alias} is version {published.version}")
-    return {"version": published.version, "alias": options.alias if promoted else None}
-
-
-def _how_to_publish(bundle: Path, target: str) -> str:
-    kept = bundle.resolve()
-    if target.startswith("http"):
-        return f"publish it by: curl --data-binary @{kept} {target.rstrip('/')}/upload"
-    return f"publish it by: tfaas upload {kept} --database {target}"
 
 
 def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
