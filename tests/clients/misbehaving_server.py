@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,23 @@ def garbage(connection: socket.socket) -> None:
 def nonsense(connection: socket.socket) -> None:
     """Good HTTP that means nothing."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+
+
+def deep(connection: socket.socket) -> None:
+    """Nothing but brackets that open."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"[" * 200_000)
+
+
+def packed(connection: socket.socket) -> None:
+    """Some kilobytes that would become a thousand times as many."""
+    packer = zlib.compressobj(wbits=31)
+    content = packer.compress(bytes(1 << 24)) + packer.flush()
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+
+
+def large_head(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: xxxxxxxx\r\n" * 500_000 + b"\r\n")
 
 
 def endless(connection: socket.socket) -> None:
@@ -75,6 +93,9 @@ HABITS: dict[str, Callable[[socket.socket], None]] = {
     "slow_body": slow_body,
     "garbage": garbage,
     "nonsense": nonsense,
+    "deep": deep,
+    "packed": packed,
+    "large_head": large_head,
     "endless": endless,
     "half": half,
     "closing": closing,

@@ -97,6 +97,8 @@ def test_a_file_of_events_is_scored_line_by_line(
         ("1 2 3\n\n4 5\n", "line 3: expected 3 numbers, got 2"),
         ("1 2 3 4\n", "line 1: expected 3 numbers, got 4"),
         ("1 2 high\n", "line 1: expected numbers, got high"),
+        ("1 2 \0\n", "line 1: expected numbers, got \0"),
+        ("1 2 " + 1000 * "x", "line 1: expected numbers, got " + 80 * "x"),
     ],
 )
 def test_a_line_that_is_no_event_is_named(

@@ -1,9 +1,10 @@
-"""The Python client has a defined answer within its deadline, whatever the server does."""
+"""Both clients have a defined answer within its deadline, whatever the server does."""
 
 import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -50,7 +51,10 @@ ANSWERS: dict[str, type[Exception]] = {
     "half": TransportError,
     "closing": TransportError,
     "resetting": TransportError,
+    "large_head": TransportError,
     "nonsense": MalformedResponseError,
+    "deep": MalformedResponseError,
+    "packed": MalformedResponseError,
     "503": OverloadedError,
 }
 
@@ -106,8 +110,64 @@ def test_nobody_there_is_a_connection_error(closed_url: str, ask: Callable[[str]
 def test_the_command_line_exits_with_one_line(run: Run, one_line: OneLine, habit: str) -> None:
     with misbehaving_server(habit) as server:
         finished = run(TFAAS_CLIENT, "models", f"--url={server.url}", "--timeout=1")
-        assert finished.returncode == (1 if habit in ("nonsense", "503") else 2)
+        assert finished.returncode == (2 if issubclass(ANSWERS[habit], TransportError) else 1)
         one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("habit", ANSWERS)
+def test_the_cpp_client_has_an_answer_in_time(run: Run, one_line: OneLine, cpp_program: Path, habit: str) -> None:
+    with misbehaving_server(habit) as server:
+        for arguments in (["1", "2", "3"], ["--rows=/dev/null"]):
+            finished = run(cpp_program, f"--url={server.url}", "--model=signal", "--timeout=1", *arguments)
+            assert (finished.returncode in (1, 2), finished.stdout) == (True, "")
+            assert one_line(finished.stderr).startswith("tfaas-cpp: ")
+
+
+def test_what_is_packed_is_not_unpacked() -> None:
+    with misbehaving_server("packed") as server, Client(server.url) as client:  # noqa: SIM117
+        with pytest.raises(MalformedResponseError, match=r"got b'\\x1f\\x8b"):
+            client.models()
+
+
+def test_an_address_of_the_sixth_version_is_asked(run: Run, cpp_program: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        url = f"http://[::1]:{listening.getsockname()[1]}"
+
+        def answer() -> None:
+            for content in (b"[]", b"not found"):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        with Client(url) as client:
+            assert client.models() == []
+        finished = run(cpp_program, f"--url={url}", "--model=signal", "--retries=0", "1")
+        assert f"{url}/proto did not answer with predictions" in finished.stderr
+        answering.join()
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "the proxies that the environment names cannot be used"),
+        ({"HTTP_PROXY": "ftp://127.0.0.1:9"}, "the proxies that the environment names cannot be used"),
+        (
+            {"NO_PROXY": "[::", "HTTP_PROXY": "http://127.0.0.1:9"},
+            "the proxies that the environment names cannot be used",
+        ),
+        ({"SSL_CERT_FILE": "/absent.pem"}, "that SSL_CERT_FILE or SSL_CERT_DIR names cannot be loaded"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9"}, "perhaps the proxy that the environment names"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_named(
+    run: Run, one_line: OneLine, variables: dict[str, str], told: str
+) -> None:
+    finished = run(TFAAS_CLIENT, "models", "--url=http://example.invalid", "--timeout=1", env=os.environ | variables)
+    assert finished.returncode == 2
+    assert told in one_line(finished.stderr)
 
 
 @pytest.mark.parametrize("ask", [ask_about_one, ask_about_many])

@@ -92,15 +92,16 @@ def test_the_readme_examples_run(folder: Path, own_server: Server, run: Run) -> 
         _succeed(run, block, own_server)
 
 
-def test_the_processor_runs_in_threads_and_processes(folder: Path, own_server: Server, run: Run) -> None:
+@pytest.mark.parametrize("script", ["run.py", "run_coffea.py", "run_dask.py"])
+def test_the_processor_runs_in_threads_and_processes(folder: Path, own_server: Server, run: Run, script: str) -> None:
     for block in blocks("coffea", "python"):
         name = re.match(r"# (\w+\.py)\n", block)
         assert name
         (folder / name[1]).write_text(block)
-    finished = run(sys.executable, "run.py", own_server.url)
-    assert finished.stderr == ""
+    finished = run(sys.executable, script, own_server.url)
+    assert finished.returncode == 0, finished.stderr
     counts = re.search(r"'counts': array\(\[(.*?)\]", finished.stdout)
-    selected = re.search(r"'selected': (\d+)", finished.stdout)
+    selected = re.search(r"'selected': (?:np\.int64\()?(\d+)", finished.stdout)
     assert f"'events': {EVENTS}" in finished.stdout
     assert counts
     assert selected

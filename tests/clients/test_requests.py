@@ -26,6 +26,7 @@ from tfaas_client._requests import (
     model_path,
     proto_body,
     split_reference,
+    version_request,
 )
 from tfaas_client._transport import may_be_repeated, pause_after
 from tfaas_client.tfaas_pb2 import Row
@@ -110,6 +111,13 @@ def test_a_model_or_a_version_is_deleted() -> None:
     assert delete_request("signal", False).path == "/delete/signal"
     assert delete_request("signal:3", True).path == "/models/signal/versions/3"
     assert dict(delete_request("signal:3", True).query) == {"force": "true"}
+
+
+@pytest.mark.parametrize("model", [".", "..", "..:1"])
+def test_a_name_that_leads_elsewhere_is_refused(model: str) -> None:
+    for request in (lambda: delete_request(model, False), lambda: version_request(model)):
+        with pytest.raises(InputError, match="expected letters or digits"):
+            request()
 
 
 @pytest.mark.parametrize("model", ["", ":3", "a:", "a:0", "a:b", "a:-1", "a@", "@b", "a:" + "9" * 5000])

@@ -48,7 +48,8 @@ Result<Predictions> predict_events(Core& core, const Binding& binding, std::size
 
 Result<Binding> bind(Core& core, const std::string& reference, const std::vector<std::string>& branches) {
     const auto mark = reference.find_first_of(":@");
-    if (mark == 0 || reference.empty() || mark + 1 == reference.size()) {
+    // Dots would lead to another path.
+    if (reference.substr(0, mark).find_first_not_of('.') == std::string::npos || mark + 1 == reference.size()) {
         return Error{"'" + reference + "' names no model: expected name, name:version or name@alias"};
     }
     const auto answer = core.sender.ask({description_path(reference, mark), "", {}});

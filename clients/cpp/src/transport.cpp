@@ -16,9 +16,11 @@ constexpr long most_redirects = 5;
 constexpr std::chrono::milliseconds connect_timeout{5000};
 // What a batch is answered with is far smaller; a server that never stops sending must not fill the memory.
 constexpr std::size_t most_answer_bytes = 256U << 20U;
-// Batches travel in larger pieces than libcurl's own, 64 and 16 kB.
+// Batches travel in larger pieces than libcurl's own.
 constexpr std::size_t large_body = 64U << 10U;
 constexpr long large_buffer = 512L << 10U;
+constexpr long upload_buffer = 64L << 10U;
+constexpr long answer_buffer = 16L << 10U;
 
 void initialise_curl_once() {
     static std::once_flag once;
@@ -117,6 +119,20 @@ Headers make_headers(const Request& request) {
     return headers;
 }
 
+/// Makes it a GET or a POST, whatever the handle was used for before.
+void set_body(CURL* handle, const Request& request) {
+    if (request.content_type.empty()) {
+        curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
+    } else {
+        curl_easy_setopt(handle, CURLOPT_POST, 1L);
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.data());
+    }
+    const bool large = request.body.size() > large_body;
+    curl_easy_setopt(handle, CURLOPT_UPLOAD_BUFFERSIZE, large ? large_buffer : upload_buffer);
+    curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, large ? large_buffer : answer_buffer);
+}
+
 std::string reason_of(CURLcode outcome, const char* details) {
     if (outcome == CURLE_WRITE_ERROR) {
         return "the answer has more than " + std::to_string(most_answer_bytes >> 20U) + " MiB, or finds no memory";
@@ -151,7 +167,7 @@ Transport::Transport(Options options)
 }
 
 Attempt Transport::send(const std::string& url, const Request& request, std::chrono::milliseconds timeout) {
-    // The handle refers to these three, so it goes first: it is declared last.
+    // The handle refers to these three until it is used again.
     Attempt attempt;
     std::array<char, CURL_ERROR_SIZE> reason{};
     const auto headers = make_headers(request);
@@ -160,20 +176,13 @@ Attempt Transport::send(const std::string& url, const Request& request, std::chr
         attempt.failure = "libcurl has no memory for a request";
         return attempt;
     }
-    set_options(handle.get(), timeout);
+    // libcurl takes zero for no limit.
+    curl_easy_setopt(handle.get(), CURLOPT_TIMEOUT_MS, std::max(1L, static_cast<long>(timeout.count())));
     curl_easy_setopt(handle.get(), CURLOPT_ERRORBUFFER, reason.data());
     curl_easy_setopt(handle.get(), CURLOPT_URL, (url + request.path).c_str());
     curl_easy_setopt(handle.get(), CURLOPT_HTTPHEADER, headers.get());
-    if (!request.content_type.empty()) {
-        curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-        curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDS, request.body.data());
-    }
-    if (request.body.size() > large_body) {
-        curl_easy_setopt(handle.get(), CURLOPT_UPLOAD_BUFFERSIZE, large_buffer);
-        curl_easy_setopt(handle.get(), CURLOPT_BUFFERSIZE, large_buffer);
-    }
-    curl_easy_setopt(handle.get(), CURLOPT_WRITEFUNCTION, append_body);
     curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, &attempt.answer.body);
+    set_body(handle.get(), request);
     const auto outcome = perform(handle.get());
     if (outcome == CURLE_OK) {
         read_information(handle.get(), attempt.answer);
@@ -185,14 +194,31 @@ Attempt Transport::send(const std::string& url, const Request& request, std::chr
     return attempt;
 }
 
-void Transport::set_options(CURL* handle, std::chrono::milliseconds timeout) {
-    // libcurl takes zero for no limit.
-    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, std::max(1L, static_cast<long>(timeout.count())));
+Transport::Handle Transport::take() {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!idle_.empty()) {
+            auto handle = std::move(idle_.back());
+            idle_.pop_back();
+            return handle;
+        }
+    }
+    return make_handle();
+}
+
+/// A handle with what all requests have in common: to set it for each one takes longer than to send a small one.
+Transport::Handle Transport::make_handle() {
+    Handle made(curl_easy_init());
+    CURL* handle = made.get();
+    if (handle == nullptr) {
+        return made;
+    }
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(connect_timeout.count()));
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, end_if_closed);
     curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &closed_);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_body);
     curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(handle, CURLOPT_MAXREDIRS, most_redirects);
     curl_easy_setopt(handle, CURLOPT_POSTREDIR, static_cast<long>(CURL_REDIR_POST_ALL));
@@ -206,20 +232,12 @@ void Transport::set_options(CURL* handle, std::chrono::milliseconds timeout) {
         curl_easy_setopt(handle, CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BEARER));
         curl_easy_setopt(handle, CURLOPT_XOAUTH2_BEARER, options_.token.c_str());
     }
-}
-
-Transport::Handle Transport::take() {
-    const std::lock_guard lock(mutex_);
-    if (idle_.empty()) {
-        return Handle(curl_easy_init());
-    }
-    auto handle = std::move(idle_.back());
-    idle_.pop_back();
-    return handle;
+    return made;
 }
 
 void Transport::give_back(Handle handle) {
-    curl_easy_reset(handle.get());  // forgets the options, keeps the connection
+    // libcurl may report there while it closes the connection; the rest it looks at only when it sends.
+    curl_easy_setopt(handle.get(), CURLOPT_ERRORBUFFER, nullptr);
     const std::lock_guard lock(mutex_);
     if (idle_.size() < most_idle_handles) {
         idle_.push_back(std::move(handle));

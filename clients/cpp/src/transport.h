@@ -58,8 +58,8 @@ private:
     using Handle = std::unique_ptr<CURL, Cleanup>;
 
     Handle take();
+    Handle make_handle();
     void give_back(Handle handle);
-    void set_options(CURL* handle, std::chrono::milliseconds timeout);
 
     const Options options_;
     const CURLoption authorities_;  // a folder or a file

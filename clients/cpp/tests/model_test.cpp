@@ -21,7 +21,7 @@ void names_are_bound_once_and_to_a_version(const Client& client) {
     CHECK(model.value().features()[0].name == "jet_pt" && model.value().features()[0].dim == 2);
     const auto wrong = client.model("sum", {"met", "jet_eta"});
     CHECK(holds(wrong.error().message, "unknown branch 'jet_eta', missing branch 'jet_pt': sum:7 expects met, jet_pt"));
-    for (const auto* reference : {"", ":3", "sum:", "@best"}) {
+    for (const auto* reference : {"", ":3", "sum:", "@best", "..", ".:1"}) {
         CHECK(holds(client.model(reference).error().message, "names no model: expected name, name:version or name@alias"));
     }
     CHECK(holds(wrong.value().predict({1, 2}).error().message, "not bound"));

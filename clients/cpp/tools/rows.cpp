@@ -5,6 +5,7 @@
 namespace {
 
 constexpr auto separators = " \t,\r";
+constexpr std::size_t most_shown = 80;
 
 }  // namespace
 
@@ -32,8 +33,8 @@ bool RowReader::append(std::vector<float>& values, const std::string& line) {
         const auto text = line.substr(start, end - start);
         char* stop = nullptr;
         values.push_back(std::strtof(text.c_str(), &stop));
-        if (*stop != '\0') {
-            wrong_ = "line " + std::to_string(number_) + ": expected numbers, got " + text;
+        if (stop != text.c_str() + text.size()) {
+            wrong_ = "line " + std::to_string(number_) + ": expected numbers, got " + text.substr(0, most_shown);
             return false;
         }
         ++count;

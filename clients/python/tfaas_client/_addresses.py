@@ -64,8 +64,8 @@ class Connection:
 
     def tls_context(self) -> ssl.SSLContext:
         """Loads the certificates; raises InputError where they cannot be."""
-        context = httpx.create_ssl_context(verify=self.verify is not False)
         try:
+            context = httpx.create_ssl_context(verify=self.verify is not False)
             if not isinstance(self.verify, bool):
                 folder = Path(self.verify).is_dir()
                 cafile, capath = (None, self.verify) if folder else (self.verify, None)
@@ -73,7 +73,9 @@ class Connection:
             if self.cert is not None:
                 context.load_cert_chain(*self.cert if isinstance(self.cert, tuple) else (self.cert,))
         except OSError as error:
-            raise InputError(f"the certificates {self.cert or self.verify} cannot be loaded: {error}") from error
+            given = [str(value) for value in (self.cert, self.verify) if value and value is not True]
+            named = " or ".join(given) or "that SSL_CERT_FILE or SSL_CERT_DIR names"
+            raise InputError(f"the certificates {named} cannot be loaded: {error}") from error
         return context
 
 

@@ -145,9 +145,15 @@ def bearer_headers(token: str | None) -> dict[str, str]:
 
 
 def model_path(resource: str, model: str) -> str:
-    """Returns the path of a resource of one model, such as `/params/signal%403`."""
+    """Returns the path of a resource of one model, such as `/params/signal:3`.
+
+    Raises:
+        InputError: `model` is empty, or dots that would lead to another path.
+    """
     if not model:
         raise InputError("the model name is empty")
+    if not model.strip("."):
+        raise InputError(f"{model!r} names no model: expected letters or digits")
     return f"/{resource}/{quote(model, safe=':@')}"
 
 

@@ -150,7 +150,7 @@ def batch_outputs(response: httpx.Response, events: int) -> dict[str, NDArray[np
 def _decoded(response: httpx.Response, expected: str, decode: Callable[[], Answer]) -> Answer:
     try:
         return decode()
-    except (ValueError, TypeError, KeyError, DecodeError) as error:
+    except (ValueError, TypeError, KeyError, DecodeError, RecursionError) as error:
         where = f"{response.request.method} {response.request.url}"
         raise MalformedResponseError(f"{where}: expected {expected}, got {response.content!r:.80}") from error
 
@@ -166,7 +166,7 @@ def _error_message(response: httpx.Response) -> str:
         return f"{response.request.url} has moved to {response.headers['location']}"
     try:
         return str(_checked(dict, response.json())["error"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return f"{response.request.url} answered {response.status_code} {response.reason_phrase}"
 
 

@@ -6,14 +6,16 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.request import getproxies
 
 import httpx
 
 from ._addresses import Connection
 from ._exceptions import (
     ConnectionError,
+    InputError,
     MalformedResponseError,
     OverloadedError,
     ServerError,
@@ -43,13 +45,7 @@ class Transport:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._preferred = 0
-        self._http = httpx.AsyncClient(
-            # The deadline of a request is kept by this class, as one for all of its parts.
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            headers=bearer_headers(connection.token),
-            verify=connection.tls_context(),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS),
-        )
+        self._http = _http_client(bearer_headers(connection.token), connection.tls_context())
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -95,6 +91,20 @@ class Transport:
         return response
 
 
+def _http_client(headers: Mapping[str, str], context: ssl.SSLContext) -> httpx.AsyncClient:
+    try:
+        return httpx.AsyncClient(
+            # The deadline of a request is kept by `Transport`, as one for all of its parts.
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            # A few bytes that are compressed can become more than the memory holds.
+            headers={**headers, "Accept-Encoding": "identity"},
+            verify=context,
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise InputError(f"the proxies that the environment names cannot be used: {error}") from error
+
+
 async def _read(stream: httpx.Response) -> httpx.Response:
     """Returns an answer with its content; raises MalformedResponseError where that does not end."""
     content = bytearray()
@@ -102,7 +112,9 @@ async def _read(stream: httpx.Response) -> httpx.Response:
         content += block
         if len(content) > MAX_ANSWER_BYTES:
             raise MalformedResponseError(f"{stream.url} answered more than {MAX_ANSWER_BYTES} bytes: expected fewer")
-    return httpx.Response(stream.status_code, headers=stream.headers, content=bytes(content), request=stream.request)
+    headers = stream.headers.copy()
+    headers.pop("Content-Encoding", None)  # the content stays as it came, even where it was asked for otherwise
+    return httpx.Response(stream.status_code, headers=headers, content=bytes(content), request=stream.request)
 
 
 def may_be_repeated(request: Request, failure: TFaaSError) -> bool:
@@ -140,8 +152,9 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ConnectionError(f"{url} cannot be reached: {_reason(error)}") from error
+        through = " (perhaps the proxy that the environment names)" if getproxies().keys() - {"no"} else ""
+        raise ConnectionError(f"{url} cannot be reached: {_reason(error)}{through}") from error
     except (httpx.TimeoutException, builtins.TimeoutError) as error:
         raise TimeoutError(f"{url} did not answer in time") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TransportError(f"{url}: {error or type(error).__name__}") from error
+        raise TransportError(f"{url}: {str(error) or f'the connection was lost ({type(error).__name__})'}") from error
