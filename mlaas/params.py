@@ -27,7 +27,7 @@ class TrainParams(BaseModel):
     branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")
     selected_branches: tuple[str, ...] = Field((), description="names and patterns; all branches when empty")
     exclude_branches: tuple[str, ...] = Field((), description="names and patterns that are left out")
-    hist: str | None = Field(None, description="accepted for compatibility: no histograms are drawn yet")
+    hist: str | None = Field(None, description="a folder, .pdf or .png for histograms of the training part")
     redirector: str = Field("", description="prefix of file names that are not local, such as root://host/")
     split: float = Field(0.2, gt=0, lt=1, description="fraction of the events held out as the test part")
     nan: float = Field(0.0, ge=-1e30, le=1e30, description="what a missing value becomes after normalisation")
@@ -56,6 +56,15 @@ class TrainParams(BaseModel):
         if os.path.isfile(value):
             return tuple(lines(Path(value)))
         return tuple(name.strip() for name in value.split(",") if name.strip())
+
+    @field_validator("hist")
+    @classmethod
+    def _drawable(cls, value: str | None) -> str | None:
+        from mlaas.inspection import pages
+
+        if value is not None:
+            pages(Path(value))
+        return value
 
     @field_validator("nevts")
     @classmethod
