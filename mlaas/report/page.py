@@ -33,9 +33,9 @@ def page(numbers: dict[str, Any], pictures: Mapping[str, tuple[Plot, bytes]]) ->
 
 def _task(numbers: dict[str, Any]) -> str:
     if not numbers["classes"]:
-        return f"tells {with_unit(**numbers['quantity'])}"
+        return f"regression of {with_unit(**numbers['quantity'])}"
     names = [class_name(name) for name in numbers["classes"]]
-    return f"tells {names[1]} from {names[0]}" if len(names) == 2 else f"classes: {', '.join(names)}"
+    return f"signal: {names[1]}, background: {names[0]}" if len(names) == 2 else f"classes: {', '.join(names)}"
 
 
 def _tiles(numbers: dict[str, Any]) -> list[str]:
@@ -199,11 +199,12 @@ def _data(numbers: dict[str, Any]) -> str:
 
 def _cutflow(data: dict[str, Any]) -> str:
     """Events of all files after each cut, with the share of all and of those before the cut."""
-    rows, before = [["all events", f"{data['entries']:,}", "", ""]], data["entries"]
+    first = "all events" if data["cutflow"] else "all events, without cuts"
+    rows, before = [[first, f"{data['entries']:,}", "", ""]], data["entries"]
     for cut, left in data["cutflow"].items():
         rows.append([cut, f"{left:,}", share(_ratio(left, before)), share(_ratio(left, data["entries"]))])
         before = left
-    return table(["Cut", "Events left", "of those before", "of all"], rows, "Cut flow") if data["cutflow"] else ""
+    return table(["Cut", "Events left", "of those before", "of all"], rows, "Cut flow") if data["files"] else ""
 
 
 def _ratio(left: int, of: int) -> float | None:

@@ -136,8 +136,7 @@ def confusion_matrix(numbers: dict[str, Any]) -> Plot | None:
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="Share of the true class", shrink=0.85)
-    turned = max(map(len, names)) > 8 and len(names) > 2
-    axes.set_xticks(range(len(names)), names, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 2 and max(map(len, names)) > 5 else 0)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="Predicted class", ylabel="True class")
     axes.grid(visible=False)
@@ -181,8 +180,8 @@ def _label(numbers: dict[str, Any], one: dict[str, Any], part: str) -> str:
 def _signal(numbers: dict[str, Any]) -> str:
     classes = [class_name(name) for name in numbers["classes"]]
     if len(classes) == 2:
-        return f" Signal is {classes[1]}, background {classes[0]}."
-    return " Signal is each class in turn, background all others."
+        return f" Signal: {classes[1]}; background: {classes[0]}."
+    return " Signal: each class in turn; background: all others."
 
 
 def _decision(threshold: float | None) -> str:
