@@ -215,6 +215,7 @@ def test_axes_have_labels_and_curves_have_legends(kind: str) -> None:
         assert truth is not None
         assert residuals is not None
         assert truth.figure.axes[0].get_xlabel() == "True p_T^miss [GeV]"
+        assert residuals.figure.axes[0].get_ylabel().endswith(" GeV")
         assert residuals.figure.axes[1].get_xlabel().endswith("p_T^miss [GeV]")
 
 
