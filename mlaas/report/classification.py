@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mlaas.metrics import FloatArray, Roc, Undefined, roc
 from mlaas.report.calibration import NO_PROBABILITIES, are_probabilities, calibration
-from mlaas.report.distribution import edges, histogram, kolmogorov_smirnov
+from mlaas.report.distribution import comparison, edges
 from mlaas.report.estimate import Estimate, estimated, estimated_mean
 from mlaas.report.rejection import curve_points, working_points
 from mlaas.report.run import Scores
@@ -36,34 +36,19 @@ def classification(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def separation(parts: dict[str, Scores], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Distributions of each score for signal and background, in training and test; see :func:`comparison`."""
+    """Distributions of each score for signal and background, in training and test; see :mod:`.distribution`."""
     probabilities = all(are_probabilities(scores.outputs) for scores in parts.values())
     found = []
     for index in signals(classes):
         bins = edges([score_of(scores, index) for scores in parts.values()], probabilities)
-        sides = {}
-        for side in ("signal", "background"):
-            chosen = {name: (scores.truth == index) == (side == "signal") for name, scores in parts.items()}
-            sides[side] = comparison(
-                {
-                    name: (score_of(scores, index)[chosen[name]], scores.counted[chosen[name]])
-                    for name, scores in parts.items()
-                },
-                bins,
-            )
-        found.append({"class": classes[index], "edges": bins.tolist(), **sides})
+        sides: dict[str, dict[str, Any]] = {"signal": {}, "background": {}}
+        for name, scores in parts.items():
+            signal, score = scores.truth == index, score_of(scores, index)
+            sides["signal"][name] = score[signal], scores.counted[signal]
+            sides["background"][name] = score[~signal], scores.counted[~signal]
+        compared = {side: comparison(values, bins) for side, values in sides.items()}
+        found.append({"class": classes[index], "edges": bins.tolist(), **compared})
     return found
-
-
-def comparison(parts: dict[str, tuple[NDArray[Any], NDArray[np.float64]]], bins: NDArray[np.float64]) -> dict[str, Any]:
-    """Histograms of values and weights in ``train`` and ``test``, and ``kolmogorov_smirnov`` of the two."""
-    nothing = (np.empty(0), np.empty(0))
-    train, test = (parts.get(name, nothing) for name in ("train", "test"))
-    return {
-        "train": histogram(*train, bins),
-        "test": histogram(*test, bins),
-        "kolmogorov_smirnov": kolmogorov_smirnov(*train, *test),
-    }
 
 
 def signals(classes: Sequence[str]) -> range:

@@ -12,6 +12,17 @@ MOST_BINS, FEWEST_BINS = 40, 10
 TERMS = 100
 
 
+def comparison(parts: dict[str, tuple[NDArray[Any], NDArray[np.float64]]], bins: NDArray[np.float64]) -> dict[str, Any]:
+    """Histograms of values and weights in ``train`` and ``test``, and ``kolmogorov_smirnov`` of the two."""
+    nothing = (np.empty(0), np.empty(0))
+    train, test = (parts.get(name, nothing) for name in ("train", "test"))
+    return {
+        "train": histogram(*train, bins),
+        "test": histogram(*test, bins),
+        "kolmogorov_smirnov": kolmogorov_smirnov(*train, *test),
+    }
+
+
 def edges(values: list[NDArray[Any]], probabilities: bool) -> NDArray[np.float64]:
     """Edges of bins for ``values``, the fewer the fewer there are: from 0 to 1 for ``probabilities``.
 

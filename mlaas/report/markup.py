@@ -15,7 +15,7 @@ def section(title: str, *content: str) -> str:
 
 
 def folded(title: str, content: str) -> str:
-    """Content that is there when its title is clicked, and in print."""
+    """Content that is there, and printed, when its title was clicked."""
     return f"<details>\n<summary>{escape(title)}</summary>\n{content}\n</details>" if content else ""
 
 

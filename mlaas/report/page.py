@@ -33,9 +33,9 @@ def page(numbers: dict[str, Any], pictures: Mapping[str, tuple[Plot, bytes]]) ->
 
 def _task(numbers: dict[str, Any]) -> str:
     if not numbers["classes"]:
-        return f"tells {with_unit(**numbers['quantity'])}"
+        return f"regression of {with_unit(**numbers['quantity'])}"
     names = [class_name(name) for name in numbers["classes"]]
-    return f"tells {names[1]} from {names[0]}" if len(names) == 2 else f"classes: {', '.join(names)}"
+    return f"signal: {names[1]}, background: {names[0]}" if len(names) == 2 else f"classes: {', '.join(names)}"
 
 
 def _tiles(numbers: dict[str, Any]) -> list[str]:
@@ -50,14 +50,16 @@ def _tiles(numbers: dict[str, Any]) -> list[str]:
     ]
     if not test:
         tiles.append(tile("Test", "–", "the test part has no event"))
-    smallest = [
+    p_values = [
         one["kolmogorov_smirnov"]["p_value"]
         for entry in numbers["distributions"]
         for one in ([entry[side] for side in ("signal", "background")] if numbers["classes"] else [entry])
         if one["kolmogorov_smirnov"]["p_value"] is not None
     ]
-    if smallest:
-        tiles.append(tile("Overtraining", f"KS p {probability(min(smallest))}", "the smallest of training and test"))
+    if p_values:
+        tiles.append(
+            tile("Overtraining", f"KS p {probability(min(p_values))}", f"the smallest of {len(p_values)} p-values")
+        )
     events = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return [*tiles, tile("Events", f"{sum(counts.values()):,}", events)]
 
@@ -165,28 +167,13 @@ def _figures(pictures: Mapping[str, tuple[Plot, bytes]]) -> str:
 
 def _data(numbers: dict[str, Any]) -> str:
     data = numbers["data"]
-    classes = sorted({name for counts in data["class_counts"].values() for name in counts})
-    parts = [
-        [part, f"{count:,}", *(f"{data['class_counts'].get(part, {}).get(name, 0):,}" for name in classes)]
-        for part, count in data["counts"].items()
-    ]
-    cuts = list(data["cutflow"])
-    files = [
-        [
-            file["path"],
-            file["label"] or "–",
-            f"{file['entries']:,}",
-            *(f"{file['cutflow'].get(cut, 0):,}" for cut in cuts),
-        ]
-        for file in data["files"]
-    ]
     features = [[one["name"], one["kind"], f"{one['dimension']:,}"] for one in data["features"]]
     ranking = (numbers["ranking"] or {"features": []})["features"]
     ranked = [[one["feature"], f"{one['loss']:.4g}", number(one["deviation"])] for one in ranking]
     cards = [
-        table(["Part", "Events", *map(class_name, classes)], parts, "Events after the selection"),
+        _counts(data),
         _cutflow(data),
-        table(["File", "Label", "Events", *cuts], files, "Files, and the events left after each cut"),
+        _files(data),
         folded(
             f"{len(features):,} features in {data['columns']:,} columns",
             table(["Feature", "Kind", "Columns"], features),
@@ -197,13 +184,38 @@ def _data(numbers: dict[str, Any]) -> str:
     return section("Data", *(f'<div class="card">{card}</div>' for card in cards if card))
 
 
+def _counts(data: dict[str, Any]) -> str:
+    """Events of each part and class."""
+    classes = list(dict.fromkeys(name for counts in data["class_counts"].values() for name in counts))
+    rows = [
+        [part, f"{count:,}", *(f"{data['class_counts'].get(part, {}).get(name, 0):,}" for name in classes)]
+        for part, count in data["counts"].items()
+    ]
+    return table(["Part", "Events", *map(class_name, classes)], rows, "Events after the selection")
+
+
+def _files(data: dict[str, Any]) -> str:
+    cuts = list(data["cutflow"])
+    rows = [
+        [
+            file["path"],
+            file["label"] or "–",
+            f"{file['entries']:,}",
+            *(f"{file['cutflow'].get(cut, 0):,}" for cut in cuts),
+        ]
+        for file in data["files"]
+    ]
+    return table(["File", "Label", "Events", *cuts], rows, "Files, and the events left after each cut")
+
+
 def _cutflow(data: dict[str, Any]) -> str:
     """Events of all files after each cut, with the share of all and of those before the cut."""
-    rows, before = [["all events", f"{data['entries']:,}", "", ""]], data["entries"]
+    first = "all events" if data["cutflow"] else "all events, without cuts"
+    rows, before = [[first, f"{data['entries']:,}", "", ""]], data["entries"]
     for cut, left in data["cutflow"].items():
         rows.append([cut, f"{left:,}", share(_ratio(left, before)), share(_ratio(left, data["entries"]))])
         before = left
-    return table(["Cut", "Events left", "of those before", "of all"], rows, "Cut flow") if data["cutflow"] else ""
+    return table(["Cut", "Events left", "of those before", "of all"], rows, "Cut flow") if data["files"] else ""
 
 
 def _ratio(left: int, of: int) -> float | None:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.metrics import Undefined
-from mlaas.report.classification import comparison
-from mlaas.report.distribution import edges
+from mlaas.report.distribution import comparison, edges
 from mlaas.report.estimate import Estimate, estimated, estimated_mean, weighted_mean
 from mlaas.report.run import Scores
 
@@ -32,7 +31,7 @@ def regression(scores: Scores) -> dict[str, Any]:
 
 
 def residual_distribution(parts: dict[str, Scores]) -> dict[str, Any]:
-    """Distributions of prediction - truth in training and test; see :func:`mlaas.report.classification.comparison`."""
+    """Distributions of prediction - truth in training and test; see :mod:`.distribution`."""
     values = {name: residuals(scores) for name, scores in parts.items()}
     bins = edges(list(values.values()), probabilities=False)
     counted = {name: (values[name], scores.counted) for name, scores in parts.items()}

@@ -19,9 +19,10 @@ def measured(estimate: dict[str, Any], unit: str = "") -> str:
         return number(value) + suffix
     # Two digits of the uncertainty, as the Particle Data Group does for most.
     digits = 1 - int(np.floor(np.log10(uncertainty)))
-    if not 0 <= digits <= 6:
+    if not -5 <= digits <= 6:
         return f"{value:.4g} ± {uncertainty:.2g}{suffix}"
-    return f"{value:,.{digits}f} ± {uncertainty:,.{digits}f}{suffix}"
+    places = max(digits, 0)
+    return f"{round(value, digits):,.{places}f} ± {round(uncertainty, digits):,.{places}f}{suffix}"
 
 
 def number(value: float | None) -> str:
@@ -30,7 +31,7 @@ def number(value: float | None) -> str:
         return "–"
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1e3 else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import resource
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from mlaas.report import DataSummary, Importance, InputFile, Run, Scores, write_
 from mlaas.report.numbers import numbers_of, plain
 from mlaas.report.page import page
 from mlaas.report.plots import PLOTS, house_style
+from mlaas.report.text import measured
 from mlaas.selection import Selection
 
 HOSTILE = "<script>alert('x')</script>&\"$\\frac$ ☃漢"
@@ -213,15 +215,16 @@ def test_axes_have_labels_and_curves_have_legends(kind: str) -> None:
         assert truth is not None
         assert residuals is not None
         assert truth.figure.axes[0].get_xlabel() == "True p_T^miss [GeV]"
+        assert residuals.figure.axes[0].get_ylabel().endswith(" GeV")
         assert residuals.figure.axes[1].get_xlabel().endswith("p_T^miss [GeV]")
 
 
 def test_figures_leave_no_trace_in_matplotlib(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     with mpl.rc_context({"text.usetex": True, "font.size": 40}):
-        write_report(tmp_path / "a", make_run(created="2026-01-01"))
+        write_report(tmp_path / "a", make_run("quantity", created="2026-01-01"))
     assert dict(mpl.rcParams) == before
-    write_report(tmp_path / "b", make_run(created="2026-01-01"))
+    write_report(tmp_path / "b", make_run("quantity", created="2026-01-01"))
     for path in sorted((tmp_path / "a").rglob("*.*")):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path
 
@@ -345,7 +348,7 @@ def test_many_features_are_ranked_in_the_json_and_the_first_30_drawn() -> None:
     assert len(text) < 200_000
 
 
-def test_many_classes_and_files_stay_readable(tmp_path: Path) -> None:
+def test_many_classes_and_files_stay_readable() -> None:
     rng = np.random.default_rng(5)
     truth, outputs = rng.integers(0, 40, 2_000), rng.random((2_000, 40), "f4")
     run = make_run("several")
@@ -357,12 +360,11 @@ def test_many_classes_and_files_stay_readable(tmp_path: Path) -> None:
         scores={"train": part, "test": part},
         data=replace(run.data, files=files),
     )
-    numbers = write_report(tmp_path, run)
+    numbers, text = shown(run)
     assert len(numbers["test"]["classes"]) == 40
     assert numbers["data"]["cutflow"] == {"a": 10_000}
-    text = (tmp_path / "report.html").read_text()
     assert "and 1,400 more, which are in report.json" in text
-    assert len(text) < 4_000_000
+    assert len(text) < 500_000
 
 
 def test_another_report_takes_the_place_of_the_first(tmp_path: Path) -> None:
@@ -404,6 +406,52 @@ def test_a_summary_of_real_events(tmp_path: Path) -> None:
     assert numbers["data"]["features"][0] == {"name": "met", "kind": "flat", "dimension": 1}
     assert {name: sum(counts.values()) for name, counts in numbers["data"]["class_counts"].items()} == dataset.counts
     assert f"nlepton <= 4{left:,}" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (0.912345, 0.00312, "0.9123 ± 0.0031"),
+        (580.7, 183.0, "580 ± 180"),
+        (12_345.6, 98.7, "12,346 ± 99"),
+        (1.5e9, 2e8, "1.5e+09 ± 2e+08"),
+        (0.5, 0.0, "0.5"),
+        (3.0, None, "3"),
+        (None, None, "–"),
+    ],
+)
+def test_values_have_the_digits_that_their_uncertainties_leave(
+    value: float | None, uncertainty: float | None, text: str
+) -> None:
+    assert measured({"value": value, "uncertainty": uncertainty}) == text
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    write_report(tmp_path, make_run("quantity", created="before"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))
+    try:
+        with pytest.raises(MlaasError, match="the report cannot be written: File too large"):
+            write_report(tmp_path, make_run("quantity", created="after"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert strict_json(tmp_path / "report.json")["created"] == "before"
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_the_documentation_names_every_number(written: tuple[str, Path, Any]) -> None:
+    _, _, numbers = written
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+
+    def names(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(names, value.values()))
+        return set().union(*map(names, value)) if isinstance(value, list) else set()
+
+    # What the user and the files name is theirs.
+    ours = {key: one for key, one in numbers.items() if key not in ("parameters", "lineage", "epochs", "data")}
+    known = set(numbers) | set(numbers["data"]) | names(ours)
+    assert sorted(name for name in known if f"`{name}`" not in text) == []
 
 
 def test_numbers_are_plain() -> None:

@@ -93,6 +93,8 @@ def test_a_weight_is_so_many_events() -> None:
     ):
         assert one["threshold"] == other["threshold"]
         assert one["rejection"]["value"] == pytest.approx(other["rejection"]["value"])
+    # But fewer of them are independent.
+    assert weighted["auc"]["uncertainty"] > counted["auc"]["uncertainty"]
     assert weighted["confusion"]["sums_of_weights"] == counted["confusion"]["sums_of_weights"]
 
 

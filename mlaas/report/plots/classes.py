@@ -4,7 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from mlaas.report.plots.style import GREY, LINES, MOST_CLASSES, SIZE, Plot, colour, literal, marker, new_figure
+from mlaas.report.plots.style import (
+    GREY,
+    LINES,
+    MOST_CLASSES,
+    SIZE,
+    Plot,
+    colour,
+    first_of,
+    literal,
+    marker,
+    new_figure,
+)
 from mlaas.report.text import class_name, measured
 
 # Confusion matrices of more classes have no numbers in their cells.
@@ -57,17 +68,8 @@ def rejection_curves(numbers: dict[str, Any]) -> Plot | None:
         points = points[:, (points[1] > 0.0) & (points[0] > 0.01)]
         label = literal(_label(numbers, one, part))
         axes.plot(points[0], 1.0 / points[1], color=colour(place), label=label, **_line(place, part))
-        marked = [point for point in one["working_points"] if point["rejection"]["value"] is not None]
-        if part == "test" and marked:
-            axes.errorbar(
-                [point["signal_efficiency"] for point in marked],
-                [point["rejection"]["value"] for point in marked],
-                yerr=[point["rejection"]["uncertainty"] for point in marked],
-                fmt=marker(place),
-                color=colour(place),
-                markersize=7,
-                capsize=3,
-            )
+        if part == "test":
+            _mark(axes, one["working_points"], place)
     chance = np.linspace(0.01, 1.0, 200)
     axes.plot(chance, 1.0 / chance, color=GREY, linestyle=":", linewidth=1.2, label="by chance")
     axes.set(
@@ -95,19 +97,7 @@ def calibration_curves(numbers: dict[str, Any]) -> Plot | None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1.0))
     upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="perfect")
     for place, one in enumerate(found):
-        bins = one["calibration"]["bins"]
-        upper.errorbar(
-            [entry["predicted"] for entry in bins],
-            [entry["observed"] for entry in bins],
-            yerr=[entry["uncertainty"] for entry in bins],
-            color=colour(place),
-            marker=marker(place),
-            capsize=3,
-            label=f"{literal(class_name(one['class']))}, test",
-        )
-        total = sum(entry["sum_of_weights"] for entry in bins)
-        for entry in bins:
-            lower.stairs([entry["sum_of_weights"] / total], [entry["low"], entry["high"]], color=colour(place), lw=1.6)
+        _reliability(upper, lower, one, place)
     upper.set(ylabel="Observed share", xlim=(0.0, 1.0), ylim=(-0.02, 1.05))
     upper.legend(loc="upper left")
     lower.set(xlabel="Predicted probability", ylabel="Share of\nevents")
@@ -117,7 +107,7 @@ def calibration_curves(numbers: dict[str, Any]) -> Plot | None:
     return Plot(
         "Calibration",
         f"Test part. Brier score {measured(part['brier'])}, expected calibration error {measured(part['ece'])}. The"
-        " probabilities are those of the mixture of classes that the weights make.",
+        f" probabilities are those of the mixture of classes that the weights make.{first_of(numbers['classes'])}",
         f"Observed share by predicted probability; expected calibration error {measured(part['ece'])}.",
         figure,
     )
@@ -136,8 +126,7 @@ def confusion_matrix(numbers: dict[str, Any]) -> Plot | None:
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     figure.colorbar(image, ax=axes, label="Share of the true class", shrink=0.85)
-    turned = max(map(len, names)) > 8 and len(names) > 2
-    axes.set_xticks(range(len(names)), names, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 2 and max(map(len, names)) > 5 else 0)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="Predicted class", ylabel="True class")
     axes.grid(visible=False)
@@ -153,6 +142,37 @@ def confusion_matrix(numbers: dict[str, Any]) -> Plot | None:
         f"Share of each true class by predicted class; accuracy {measured(part['accuracy'])}.",
         figure,
     )
+
+
+def _mark(axes: Any, points: list[dict[str, Any]], place: int) -> None:
+    """Draw the working points whose rejection is known."""
+    marked = [point for point in points if point["rejection"]["value"] is not None]
+    axes.errorbar(
+        [point["signal_efficiency"] for point in marked],
+        [point["rejection"]["value"] for point in marked],
+        yerr=[point["rejection"]["uncertainty"] for point in marked],
+        fmt=marker(place),
+        color=colour(place),
+        markersize=7,
+        capsize=3,
+    )
+
+
+def _reliability(upper: Any, lower: Any, one: dict[str, Any], place: int) -> None:
+    """Draw observed by predicted, and the share of the events in each bin below."""
+    bins = one["calibration"]["bins"]
+    upper.errorbar(
+        [entry["predicted"] for entry in bins],
+        [entry["observed"] for entry in bins],
+        yerr=[entry["uncertainty"] for entry in bins],
+        color=colour(place),
+        marker=marker(place),
+        capsize=3,
+        label=f"{literal(class_name(one['class']))}, test",
+    )
+    total = sum(entry["sum_of_weights"] for entry in bins)
+    for entry in bins:
+        lower.stairs([entry["sum_of_weights"] / total], [entry["low"], entry["high"]], color=colour(place), lw=1.6)
 
 
 def _curves(numbers: dict[str, Any]) -> list[tuple[int, str, dict[str, Any]]]:
@@ -181,8 +201,8 @@ def _label(numbers: dict[str, Any], one: dict[str, Any], part: str) -> str:
 def _signal(numbers: dict[str, Any]) -> str:
     classes = [class_name(name) for name in numbers["classes"]]
     if len(classes) == 2:
-        return f" Signal is {classes[1]}, background {classes[0]}."
-    return " Signal is each class in turn, background all others."
+        return f" Signal: {classes[1]}; background: {classes[0]}."
+    return f" Signal: each class in turn; background: all others.{first_of(numbers['classes'])}"
 
 
 def _decision(threshold: float | None) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlaas.report.plots.style import GREY, MOST_CLASSES, SIZE, Plot, colour, literal, marker, new_figure
+from mlaas.report.plots.style import GREY, MOST_CLASSES, SIZE, Plot, colour, first_of, literal, marker, new_figure
 from mlaas.report.text import class_name, probability, with_unit
 
 # Of the fullest bin to the median one, from which on the axis is logarithmic.
@@ -35,7 +35,8 @@ def score_distributions(numbers: dict[str, Any]) -> Plot | None:
         label = f"Score of {literal(class_name(one['class']))}" if several else "Score"
         _draw(part, one["edges"], [(names[side], one[side]) for side in SIDES], label)
     values = "; ".join(f"{_names(numbers, one['class'])[side]}: {_ks(one[side])}" for one in found for side in SIDES)
-    return Plot("Overtraining check", CAPTION, f"Score distributions of training and test. {values}.", figure)
+    caption = CAPTION + first_of(numbers["classes"])
+    return Plot("Overtraining check", caption, f"Score distributions of training and test. {values}.", figure)
 
 
 def residual_distributions(numbers: dict[str, Any]) -> Plot | None:
@@ -45,8 +46,9 @@ def residual_distributions(numbers: dict[str, Any]) -> Plot | None:
     (one,) = numbers["distributions"]
     quantity = numbers["quantity"]
     figure = new_figure((SIZE[0], 6.2))
-    label = with_unit(f"Prediction − truth of {literal(quantity['name'])}", literal(quantity["unit"]))
-    _draw(figure, one["edges"], [("residuals", one)], label)
+    unit = literal(quantity["unit"])
+    label = with_unit(f"Prediction − truth of {literal(quantity['name'])}", unit)
+    _draw(figure, one["edges"], [("residuals", one)], label, unit)
     return Plot(
         "Residuals",
         f"{CAPTION} The bins at the ends hold what is outside.",
@@ -69,7 +71,7 @@ def _ks(side: dict[str, Any]) -> str:
     return f"KS p = {probability(side['kolmogorov_smirnov']['p_value'])}"
 
 
-def _draw(figure: Any, edges: list[float], sides: list[tuple[str, dict[str, Any]]], label: str) -> None:
+def _draw(figure: Any, edges: list[float], sides: list[tuple[str, dict[str, Any]]], label: str, unit: str = "") -> None:
     """Histograms above, and the differences in standard deviations below."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1.0))
     bins = np.array(edges)
@@ -91,7 +93,7 @@ def _draw(figure: Any, edges: list[float], sides: list[tuple[str, dict[str, Any]
             there, pulls = _pulls(side)
             lower.plot(centres[there], np.clip(pulls, -PULL_LIMIT, PULL_LIMIT), marker(place), color=colour(place))
     _scale(upper, [side[part] for _, side in sides for part in ("train", "test") if side[part] is not None])
-    upper.set_ylabel(f"Share of the events / {bins[1] - bins[0]:.3g}")
+    upper.set_ylabel(f"Share of the events / {bins[1] - bins[0]:.3g} {unit}".rstrip())
     upper.legend(loc="upper center", ncols=1)
     lower.axhspan(-1.0, 1.0, color="#e8e8e8", zorder=0)
     lower.axhline(0.0, color=GREY, linewidth=1.0)

@@ -82,6 +82,11 @@ def literal(name: str) -> str:
     return short(name).replace("$", r"\$")
 
 
+def first_of(classes: list[str]) -> str:
+    """What a caption adds where the figure leaves classes out."""
+    return f" The first {MOST_CLASSES} of {len(classes)} classes." if len(classes) > MOST_CLASSES else ""
+
+
 def colour(place: int) -> str:
     """The colour of the class, curve or side at ``place``."""
     return COLOURS[place % len(COLOURS)]
