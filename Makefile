@@ -39,6 +39,10 @@ $(BIN)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt --build-constraint constraints.txt -e . -e clients/python --group dev
 	touch $@
 
+$(BIN)/.frameworks: $(BIN)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt --group frameworks
+	touch $@
+
 install: debian-build $(BIN)/.installed ## virtual environment, Python packages, build tools
 
 cpp: debian-build ## the C++ client, its example and its tests
@@ -58,7 +62,7 @@ lint: install ## ruff and mypy
 	@$(BIN)/mypy
 	@cd clients/python && ../../$(BIN)/mypy
 
-test: lint debian-test cpp ## lint and every test
+test: lint debian-test cpp $(BIN)/.frameworks ## lint and every test
 	@$(BIN)/python -m pytest
 
 bench: install debian-bench ## every figure of the serving path, beside what it is compared with

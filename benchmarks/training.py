@@ -16,7 +16,8 @@ from benchmarks.table import HEAD, Row, machine, show
 from mlaas.dataset import Dataset, DatasetParams, Part
 from mlaas.metrics import auc
 from mlaas.params import TrainParams
-from mlaas.trainers import make_repeatable, make_trainer
+from mlaas.trainers import make_trainer
+from mlaas.trainers.repeatable import make_repeatable
 from mlaas.training import Training, evaluate
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -23,6 +23,9 @@ class TrainParams(BaseModel):
     epochs: int = Field(10, ge=1, description="passes over the training part")
     patience: int = Field(0, ge=0, description="epochs without a better validation loss that end it; 0 for never")
     batch_size: int = Field(100, ge=1, description="events in a step of the optimiser")
+    sample_events: int = Field(
+        1_000_000, ge=1, description="training events of a framework that takes all at once, 4 bytes a column each"
+    )
     identifier: tuple[str, ...] = Field((), description="branches that tell events apart; never features")
     branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")
     selected_branches: tuple[str, ...] = Field((), description="names and patterns; all branches when empty")

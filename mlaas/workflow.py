@@ -19,6 +19,7 @@ from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ModelError, ParameterError
 from mlaas.export import check_exportable, export_bundle
+from mlaas.fitting import train_on_sample
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.interrupts import Interrupted
 from mlaas.options import TrainOptions
@@ -29,7 +30,8 @@ from mlaas.publication import check_publication, publish_trained
 from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
-from mlaas.trainers import Trainer, make_repeatable, make_trainer
+from mlaas.trainers import TRAINERS, Trainer, is_sample_trainer, make_trainer
+from mlaas.trainers.repeatable import make_repeatable
 from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
 from mlaas.wholefile import write_whole
@@ -37,7 +39,7 @@ from tfaas.bundles import InvalidRequest, current_user
 from tfaas.registry import check_name
 
 Tell = Callable[[str], None]
-FOUT_SUFFIXES = (".tar.gz", ".onnx", ".keras")
+FOUT_SUFFIXES = (".tar.gz", ".onnx", *(framework.suffix for framework in TRAINERS.values()))
 
 
 def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
@@ -105,8 +107,13 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
 def _train(
     name: str, trainer: Trainer, dataset: EventData, params: TrainParams, folder: RunFolder, tell: Tell
 ) -> Trained:
-    training = Training(trainer, dataset, params, folder.checkpoint, lambda result: tell(_epoch_line(result, params)))
-    epochs = training.run()
+    def epoch_is_done(result: EpochResult) -> None:
+        tell(_epoch_line(result, params.epochs if trainer.streams else 1))
+
+    if is_sample_trainer(trainer):
+        epochs = train_on_sample(trainer, dataset, params, folder.checkpoint, epoch_is_done, tell)
+    else:
+        epochs = Training(trainer, dataset, params, folder.checkpoint, epoch_is_done).run()
     test = evaluate(trainer, dataset, "test")
     if test is not None:
         tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
@@ -131,8 +138,10 @@ def _folder(options: TrainOptions, name: str, dataset: EventData, run: RunFolder
 def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
     make_repeatable(options.seed)
     model_function = load_model_function(options.model)
-    width = len(dataset.columns)
-    trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
+    make_repeatable(options.seed)  # the frameworks, too, that the file has loaded
+    model = build_model(model_function, dataset.features, options.model)
+    trainer = make_trainer(model, len(dataset.columns), len(dataset.classes))
+    _check_format(trainer, options.fout)
     if trainer.classifies:
         dataset.require_every_class()
     check_exportable(trainer)
@@ -164,6 +173,13 @@ def _check_outputs(options: TrainOptions) -> None:
         raise ParameterError(f"--fout {options.fout}: expected a name that ends in {', '.join(FOUT_SUFFIXES)}")
 
 
+def _check_format(trainer: Trainer, fout: Path | None) -> None:
+    """Find out before the training that the framework has the format that `--fout` names."""
+    expected = (".tar.gz", ".onnx", TRAINERS[trainer.framework].suffix)
+    if fout and not fout.name.endswith(expected):
+        raise ParameterError(f"--fout {fout}: a model of {trainer.framework} is saved as {', '.join(expected)}")
+
+
 def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
     if is_prepared(options.files):
         for name in ("labels", "specs", "dtype", "skip_bad_files"):
@@ -193,8 +209,8 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
     return dataset
 
 
-def _epoch_line(result: EpochResult, params: TrainParams) -> str:
-    line = f"epoch {result.epoch}/{params.epochs}: loss {result.loss:.4f}"
+def _epoch_line(result: EpochResult, epochs: int) -> str:
+    line = f"epoch {result.epoch}/{epochs}: loss {result.loss:.4f}"
     if result.validation_loss is not None:
         line += f", validation {_figures(result.validation_loss, result.validation_auc)}"
     return f"{line}, {result.events_per_second:,.0f} events/s"
@@ -267,8 +283,7 @@ def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> 
 
 def _save(trainer: Trainer, bundle: Path, target: Path) -> None:
     """Write what `--fout` names: the bundle, the ONNX file alone, or the framework's own format."""
-    names = {".onnx": "model.onnx", f".{trainer.framework}": f"model.{trainer.framework}"}
-    source = bundle.parent / names.get(target.suffix, bundle.name)
+    source = bundle if target.suffix == ".gz" else bundle.parent / f"model{target.suffix}"
     if not source.is_file():
         raise MlaasError(f"--fout {target}: {trainer.framework} can't save this model; expected .tar.gz or .onnx")
     write_whole(target, source)
