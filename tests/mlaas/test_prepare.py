@@ -178,7 +178,7 @@ def test_nothing_half_written_stays(files: list[str], tmp_path: Path, monkeypatc
             prepare(dataset, tmp_path / "there", {})
         with pytest.raises(ParameterError, match="there is no folder"):
             prepare(dataset, tmp_path / "no" / "folder", {})
-        dataset.sources.readers[1].read = None  # type: ignore[assignment, method-assign]
+        dataset.sources.readers[1].values = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             prepare(dataset, tmp_path / "new", {})
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
