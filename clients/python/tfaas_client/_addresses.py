@@ -1,6 +1,7 @@
 """Where the servers are, and how a client presents itself to them."""
 
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -35,32 +36,19 @@ class Connection:
     verify: bool | FilePath
     retries: int
 
-    @classmethod
-    def to(
-        cls,
-        url: str | Sequence[str],
-        timeout: float | None = None,
-        token: str | None = None,
-        cert: FilePath | tuple[FilePath, FilePath] | None = None,
-        verify: bool | FilePath = True,
-        retries: int = RETRIES,
-    ) -> "Connection":
-        """Checks the arguments of a client.
-
-        Raises:
-            InputError: there is no URL, or a number is out of range.
-            TransportError: a URL is none.
-        """
-        urls = tuple(_checked(text) for text in ([url] if isinstance(url, str) else url))
-        if not urls:
+    def __post_init__(self) -> None:
+        """Raises InputError: there is no URL, or a number is out of range; TransportError: a URL is none."""
+        if not self.url:
             raise InputError("no URL is given: expected that of a server, such as http://localhost:8083")
-        if timeout is not None and not timeout > 0:
-            raise InputError(f"timeout is {timeout}: expected a positive number of seconds")
+        for text in self.url:
+            _check_url(text)
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError(f"timeout is {self.timeout}: expected a positive number of seconds")
+        token = self.token
         if token is not None and not (token.isascii() and token.isprintable() and token.split() == [token]):
             raise InputError("the token holds spaces, line ends or letters that are not ASCII: expected none of them")
-        if retries < 0:
-            raise InputError(f"retries is {retries}: expected 0 or more")
-        return cls(urls, timeout, token, cert, verify, retries)
+        if self.retries < 0:
+            raise InputError(f"retries is {self.retries}: expected 0 or more")
 
     def tls_context(self) -> ssl.SSLContext:
         """Loads the certificates; raises InputError where they cannot be."""
@@ -79,11 +67,30 @@ class Connection:
         return context
 
 
-def _checked(text: str) -> str:
+class Connected(ABC):
+    """What both clients are made of; their arguments are documented at `Client`."""
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        timeout: float | None = None,
+        token: str | None = None,
+        cert: FilePath | tuple[FilePath, FilePath] | None = None,
+        verify: bool | FilePath = True,
+        *,
+        retries: int = RETRIES,
+    ) -> None:
+        urls = tuple(text.rstrip("/") for text in ([url] if isinstance(url, str) else url))
+        self._begin(Connection(urls, timeout, token, cert, verify, retries))
+
+    @abstractmethod
+    def _begin(self, connection: Connection) -> None: ...
+
+
+def _check_url(text: str) -> None:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
         raise TransportError(f"{text}: {error}") from error
     if url.scheme not in ("http", "https") or not url.host:
         raise TransportError(f"{text} is no URL of a server: expected one such as http://localhost:8083")
-    return text.rstrip("/")

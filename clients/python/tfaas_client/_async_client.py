@@ -9,7 +9,7 @@ from typing import IO, Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ._addresses import RETRIES, Connection, FilePath
+from ._addresses import Connected, Connection, FilePath
 from ._batches import CONCURRENCY, Collected, Outputs, Progress, batches
 from ._bundles import open_bundle, open_file
 from ._columns import Columns, is_one_event, read_events
@@ -43,20 +43,11 @@ from ._transport import Transport
 from ._wires import Wire, find_wire
 
 
-class AsyncClient:
+class AsyncClient(Connected):
     """As `Client`, with coroutines; it belongs to the event loop that first uses it."""
 
-    def __init__(
-        self,
-        url: str | Sequence[str],
-        timeout: float | None = None,
-        token: str | None = None,
-        cert: FilePath | tuple[FilePath, FilePath] | None = None,
-        verify: bool | FilePath = True,
-        *,
-        retries: int = RETRIES,
-    ) -> None:
-        self._transport = Transport(Connection.to(url, timeout, token, cert, verify, retries))
+    def _begin(self, connection: Connection) -> None:
+        self._transport = Transport(connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ._addresses import RETRIES, Connection, FilePath
+from ._addresses import Connected, Connection, FilePath
 from ._async_client import AsyncClient
 from ._batches import CONCURRENCY, Collected, Outputs, Progress
 from ._columns import Columns, is_one_event, read_events
@@ -22,7 +22,7 @@ from ._wires import Wire
 Result = TypeVar("Result")
 
 
-class Client:
+class Client(Connected):
     """Talks to one inference server, or to several that share a registry; may be shared by threads.
 
     A model is named `name`, `name:3` (a version) or `name@production` (an alias).
@@ -47,17 +47,8 @@ class Client:
         TransportError: `url` is no URL.
     """
 
-    def __init__(
-        self,
-        url: str | Sequence[str],
-        timeout: float | None = None,
-        token: str | None = None,
-        cert: FilePath | tuple[FilePath, FilePath] | None = None,
-        verify: bool | FilePath = True,
-        *,
-        retries: int = RETRIES,
-    ) -> None:
-        self.__setstate__(Connection.to(url, timeout, token, cert, verify, retries))
+    def _begin(self, connection: Connection) -> None:
+        self.__setstate__(connection)
         self._connected()  # says so where certificates cannot be loaded
 
     def __getstate__(self) -> Connection:
