@@ -308,7 +308,7 @@ def test_what_is_there_is_only_replaced_by_force(work: Path, tmp_path: Path) -> 
         ({"registry": "sqlite:///{work}/absent.db"}, "there is no file"),
         ({"registry": None}, "--registry is missing"),
         ({"model": "absent.tar.gz", "registry": None}, "No such file"),
-        ({"out": "s.csv"}, "expected a name that ends in .root or .parquet, or a folder"),
+        ({"out": "s.csv"}, "expected a .root or .parquet file, or a folder"),
         ({"out": "s.root", "format": "parquet"}, "expected a name that ends in .parquet"),
         ({"out": "absent/s.root"}, "there is no folder"),
         ({"identifier": "evt"}, "no branch evt to keep"),
@@ -330,6 +330,35 @@ def test_files_of_one_name_need_folders_of_their_own(work: Path, tmp_path: Path)
         write_events(tmp_path / name / "events.root", 10, seed=ord(name))
     with pytest.raises(ParameterError, match=r"would all become events.root"):
         score(work, f"{tmp_path}/a/events.root,{tmp_path}/b/events.root", tmp_path / "out")
+
+
+def test_names_keep_their_dots_and_lose_their_format(work: Path, tmp_path: Path) -> None:
+    import gzip
+
+    (tmp_path / "mc.run3.csv.gz").write_bytes(gzip.compress(b"event,met\n5,1.5\n"))
+    write_events(tmp_path / "mc.run2.root", 3)
+    bundle = write_bundle(tmp_path, "one", [Feature("met", "flat")])
+    files = [tmp_path / "mc.run3.csv.gz", tmp_path / "mc.run2.root"]
+    done = score_files(ScoreOptions(str(bundle), files, str(tmp_path / "out")), lambda line: None)
+    assert {path.name: events for path, events in done.outputs.items()} == {"mc.run3.root": 1, "mc.run2.root": 3}
+
+
+def test_no_two_columns_have_one_name(work: Path, tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "e.root") as file:
+        file["Events"] = {"score": np.arange(4), "met": np.ones(4, "f4")}
+    bundle = write_bundle(tmp_path, "one", [Feature("met", "flat")])
+    score(work, tmp_path / "e.root", tmp_path / "s.root", model=str(bundle), identifier="score")
+    scores = read_scores(tmp_path / "s.root")
+    assert list(scores) == ["score", "score_2"]
+    np.testing.assert_array_equal(scores["score"], np.arange(4))
+
+
+def test_a_new_branch_that_the_file_has_already(work: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(
+        tmp_path, "new", [Feature("met", "flat")], lineage={"preproc": {"define": {"met": "2 * njet"}}}
+    )
+    with pytest.raises(DataError, match=r"events.root: define.met: the file already has a branch met"):
+        score(work, work / "events.root", tmp_path / "s.root", model=str(bundle))
 
 
 def test_a_model_without_features_can_not_be_scored(work: Path, tmp_path: Path) -> None:
