@@ -29,12 +29,13 @@ class EventFile:
     """A file that has all branches that the model and the output need.
 
     Attributes:
+        path, tree, dtype: As they were given; see :func:`mlaas.readers.open_reader`.
         names: Branches to read.
         identifiers: Branches that are kept → dtype of their numbers in this file.
     """
 
     path: str
-    tree: str
+    tree: str | None
     dtype: str | None
     identity: str
     entries: int
@@ -47,7 +48,7 @@ class EventFile:
         Raises:
             DataError: It is gone, or holds other events than before.
         """
-        reader = open_reader(self.path, self.tree or None, self.dtype)
+        reader = open_reader(self.path, self.tree, self.dtype)
         if reader.identity != self.identity:
             reader.close()
             raise DataError(f"{self.path}: the file has changed since it was looked at")
@@ -92,7 +93,7 @@ def examine_file(
         check_identifiers(reader, kept)
         features = [feature.name for feature in model.features if feature.name in reader.branches]
         return EventFile(
-            path, reader.tree, dtype, reader.identity, reader.entries,
+            path, tree, dtype, reader.identity, reader.entries,
             tuple(dict.fromkeys([*features, *required, *kept])),
             {name: np.dtype(reader.branches[name].dtype) for name in kept},
         )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mlaas.errors import DataError, ParameterError, listing
+from mlaas.readers import SUFFIXES as FORMATS
 from mlaas.readers import basename
 from mlaas.readers.locations import COMPRESSED_SUFFIXES, local_path, places_of
 from mlaas.scoring.files import EventFile
@@ -54,7 +55,7 @@ class Output:
 
     def columns(self, scores: Sequence[str]) -> list[str]:
         """Names of the identifiers and then the ``scores`` in the output, all different and valid in ROOT and C++."""
-        names: list[str] = []
+        names: dict[str, None] = {}
         for wanted in [*self.identifiers, *scores]:
             plain = _NOT_IN_NAMES.sub("_", wanted)
             plain = f"_{plain}" if plain[0].isdigit() else plain
@@ -62,8 +63,8 @@ class Output:
             while name in names:
                 again += 1
                 name = f"{plain}_{again}"
-            names.append(name)
-        return names
+            names[name] = None
+        return list(names)
 
     def dtypes(self, scores: Sequence[str]) -> Dtypes:
         """Name in the output → dtype."""
@@ -134,7 +135,9 @@ def check_free(outputs: Sequence[Output], force: bool) -> None:
 def _stem(path: str) -> str:
     """Name of a file without the suffixes of its format and compression."""
     name = PurePosixPath(basename(path))
-    return PurePosixPath(name.stem).stem if name.suffix.lower() in COMPRESSED_SUFFIXES else name.stem
+    if name.suffix.lower() in COMPRESSED_SUFFIXES:
+        name = name.with_suffix("")
+    return name.stem if name.suffix.lower() in FORMATS else name.name
 
 
 def _common_identifiers(files: Sequence[EventFile]) -> dict[str, np.dtype[np.generic]]:

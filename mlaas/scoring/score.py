@@ -100,14 +100,14 @@ def score_files(options: ScoreOptions, tell: Tell) -> Scored:
             check_free(outputs, options.force)
         _tell_plan(files, outputs, scorer.model, scores, tell)
         job = _job(options, target, scorer.model, scores, files)
-        with _parts(target, job, options, tell) as parts, scoring_bar(sum(file.entries for file in files)) as advance:
-            work = Work(scorer, scores, target, options.step, parts, advance)
+        with _parts(target, job, options, tell) as parts, scoring_bar(sum(file.entries for file in files)) as bar:
+            work = Work(scorer, scores, target, options.step, parts, bar)
             done = _make_all(outputs, work, options.skip_bad_files, left_out)
     for reason in left_out.values():
         tell(f"note: left out: {reason}")
     seconds = time.perf_counter() - started
-    events = sum(done.values())
-    tell(f"scored {events} events in {seconds:.1f} s, {events / seconds:,.0f} events/s: {options.out}")
+    rate = f"{bar.scored} events in {seconds:.1f} s, {bar.scored / seconds:,.0f} events/s"
+    tell(f"scored {rate}; {sum(done.values())} are in {options.out}")
     return Scored(scorer.model.reference, done, tuple(scores), left_out, seconds)
 
 

@@ -1,5 +1,6 @@
 """`mlaas score`: what comes out, whatever goes in."""
 
+import asyncio
 from pathlib import Path
 
 import awkward as ak
@@ -9,6 +10,7 @@ import uproot
 
 from mlaas.errors import DataError, MlaasError, ParameterError
 from mlaas.features import Feature
+from mlaas.publish import publish_bundle
 from mlaas.scoring import Scored, ScoreOptions, ScoringError, score_files
 from tests.mlaas.conftest import XRootD
 from tests.mlaas.samples import make_sample
@@ -23,6 +25,7 @@ from tests.mlaas.scored import (
     write_events,
 )
 from tests.networks import model_bytes
+from tests.postgresql import running_postgresql
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 IDENTIFIERS = ("run", "luminosityBlock", "event")
@@ -76,6 +79,22 @@ def test_a_bundle_needs_no_registry(work: Path, tmp_path: Path) -> None:
     done = mlaas_score("--model", work / "net.tar.gz", "--files", path, "--out", tmp_path / "s.parquet")
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(read_scores(tmp_path / "s.parquet")["score"], expected_scores(path)[:, 0], rtol=1e-6)
+
+
+def test_inside_a_running_event_loop_as_notebooks_have_it(work: Path, tmp_path: Path) -> None:
+    async def cell() -> Scored:
+        return score(work, work / "events.root", tmp_path / "s.root")
+
+    assert asyncio.run(cell()).outputs == {tmp_path / "s.root": 500}
+
+
+def test_a_model_in_postgresql(work: Path, tmp_path: Path) -> None:
+    with running_postgresql() as database:
+        publish_bundle(work / "net.tar.gz", database.url)
+        done = score(work, work / "events.root", tmp_path / "s.root", registry=database.url)
+    assert done.model == "net:1"
+    expected = expected_scores(work / "events.root")[:, 0]
+    np.testing.assert_allclose(read_scores(tmp_path / "s.root")["score"], expected, rtol=1e-6)
 
 
 def test_a_class_has_a_branch_each_named_by_its_label(work: Path, tmp_path: Path) -> None:
