@@ -170,7 +170,7 @@ def prepare(**options: Any) -> None:
 @click.option("--model", required=True, help="NAME, NAME:3 or NAME@alias in the registry, or a bundle (.tar.gz).")
 @click.option("--files", required=True, help="Files or URLs, comma-separated, or a text file of them.")
 @click.option(
-    "--out", required=True, type=PATH, help="A .root or .parquet for all, or a folder for one beside each file."
+    "--out", required=True, type=PATH, help="A .root or .parquet for all files, or a folder for one an input."
 )
 @click.option("--registry", help="Registry (sqlite:///FILE, postgresql://...), or server (http://...) that runs it.")
 @click.option("--tree", help="Name of the tree; needed where the files have several.")

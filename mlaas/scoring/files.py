@@ -1,6 +1,7 @@
 """Files that fit the model, and their events as the model takes them."""
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
 from mlaas.blocks import block_ranges
-from mlaas.errors import DataError, listing, suggestion
+from mlaas.errors import DataError, SelectionError, listing, suggestion
 from mlaas.features import columns
 from mlaas.normalisation import Scaling
 from mlaas.prefetch import read_ahead
@@ -28,12 +29,13 @@ class EventFile:
     """A file that has all branches that the model and the output need.
 
     Attributes:
+        path, tree, dtype: As they were given; see :func:`mlaas.readers.open_reader`.
         names: Branches to read.
         identifiers: Branches that are kept → dtype of their numbers in this file.
     """
 
     path: str
-    tree: str
+    tree: str | None
     dtype: str | None
     identity: str
     entries: int
@@ -46,7 +48,7 @@ class EventFile:
         Raises:
             DataError: It is gone, or holds other events than before.
         """
-        reader = open_reader(self.path, self.tree or None, self.dtype)
+        reader = open_reader(self.path, self.tree, self.dtype)
         if reader.identity != self.identity:
             reader.close()
             raise DataError(f"{self.path}: the file has changed since it was looked at")
@@ -80,17 +82,18 @@ def examine_file(
         identifiers: Branches to keep; None are those with the usual names.
 
     Raises:
-        DataError: It can't be read, or lacks a branch, or has one of another kind.
-        SelectionError: It has a branch with the name of a new one, or lacks one that a new one is computed from.
+        DataError: It can't be read, or lacks a branch, or has one of another kind or with the name of a new one.
     """
     with open_reader(path, tree, dtype) as reader:
-        required = model.selection.required(reader.branches)
-        _check_features(reader, model, model.selection.branches(reader.branches))
+        with _naming(path):
+            required = model.selection.required(reader.branches)
+            branches = model.selection.branches(reader.branches)
+        _check_features(reader, model, branches)
         kept = usual_identifiers(reader.branches) if identifiers is None else list(identifiers)
         check_identifiers(reader, kept)
         features = [feature.name for feature in model.features if feature.name in reader.branches]
         return EventFile(
-            path, reader.tree, dtype, reader.identity, reader.entries,
+            path, tree, dtype, reader.identity, reader.entries,
             tuple(dict.fromkeys([*features, *required, *kept])),
             {name: np.dtype(reader.branches[name].dtype) for name in kept},
         )  # fmt: skip
@@ -119,12 +122,23 @@ def read_blocks(
         reading = ((start, stop, reader.read(file.names, start, stop)) for start, stop in ranges)
         for start, stop, events in read_ahead(reading):
             kept = exact_values(file.path, events, identifiers)
-            raw = assembler.raw(model.selection.apply(events, stop - start).events)
+            with _naming(file.path):
+                events = model.selection.apply(events, stop - start).events
+            raw = assembler.raw(events)
             if required is not None:
                 _check_missing(file, model, raw, required, start)
             yield Block(start, stop, raw, kept)
 
     yield from read_ahead(assembled())
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Say of which file it is that new branches can't be computed."""
+    try:
+        yield
+    except SelectionError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def _check_features(reader: Reader, model: Model, branches: dict[str, Branch]) -> None:

@@ -2,14 +2,17 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from mlaas.errors import DataError, ParameterError, listing
+from mlaas.readers import SUFFIXES as FORMATS
 from mlaas.readers import basename
+from mlaas.readers.locations import COMPRESSED_SUFFIXES, local_path, places_of
 from mlaas.scoring.files import EventFile
 from mlaas.scoring.writers import SUFFIXES, WRITERS, Dtypes
 
@@ -52,7 +55,7 @@ class Output:
 
     def columns(self, scores: Sequence[str]) -> list[str]:
         """Names of the identifiers and then the ``scores`` in the output, all different and valid in ROOT and C++."""
-        names: list[str] = []
+        names: dict[str, None] = {}
         for wanted in [*self.identifiers, *scores]:
             plain = _NOT_IN_NAMES.sub("_", wanted)
             plain = f"_{plain}" if plain[0].isdigit() else plain
@@ -60,8 +63,8 @@ class Output:
             while name in names:
                 again += 1
                 name = f"{plain}_{again}"
-            names.append(name)
-        return names
+            names[name] = None
+        return list(names)
 
     def dtypes(self, scores: Sequence[str]) -> Dtypes:
         """Name in the output → dtype."""
@@ -80,7 +83,7 @@ def find_target(out: Path, form: str | None) -> Target:
     folder = out.is_dir() or not out.suffix
     fitting = [name for name in WRITERS if folder or SUFFIXES[name] == out.suffix]
     if not fitting:
-        raise ParameterError(f"--out {out}: expected a name that ends in .root or .parquet, or a folder")
+        raise ParameterError(f"--out {out}: expected a .root or .parquet file, or a folder")
     if form is not None and form not in fitting:
         raise ParameterError(f"--out {out}: expected a name that ends in {SUFFIXES[form]} for {form}, or a folder")
     parent = out if out.is_dir() else out.absolute().parent
@@ -103,8 +106,8 @@ def plan_outputs(target: Target, files: Sequence[EventFile]) -> list[Output]:
         outputs = [Output(0, target.path, numbered, _common_identifiers(files))]
     else:
         names = [_stem(file.path) + SUFFIXES[target.format] for file in files]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
+        twice, count = Counter(names).most_common(1)[0]
+        if count > 1:
             both = listing(file.path for file, name in zip(files, names, strict=True) if name == twice)
             raise ParameterError(
                 f"--out {target.path}: {both} would all become {twice}; expected other folders for them"
@@ -113,7 +116,7 @@ def plan_outputs(target: Target, files: Sequence[EventFile]) -> list[Output]:
             Output(number, target.path / name, ((number, file),), file.identifiers)
             for (number, file), name in zip(numbered, names, strict=True)
         ]
-    inputs = {Path(file.path).resolve() for file in files}
+    inputs = {Path(local_path(place)).resolve() for file in files for place in places_of(file.path)}
     for output in outputs:
         if output.path.resolve() in inputs:
             raise ParameterError(f"--out {output.path} is one of the files to score; expected another place")
@@ -131,8 +134,10 @@ def check_free(outputs: Sequence[Output], force: bool) -> None:
 
 def _stem(path: str) -> str:
     """Name of a file without the suffixes of its format and compression."""
-    name = basename(path)
-    return name.split(".", 1)[0] or name
+    name = PurePosixPath(basename(path))
+    if name.suffix.lower() in COMPRESSED_SUFFIXES:
+        name = name.with_suffix("")
+    return name.stem if name.suffix.lower() in FORMATS else name.name
 
 
 def _common_identifiers(files: Sequence[EventFile]) -> dict[str, np.dtype[np.generic]]:

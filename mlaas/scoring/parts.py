@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-import os
+import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.writers import Columns
 
-STATE = "state.json"
+STATE, LOCK = "state.json", "lock"
+
+log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -37,11 +39,11 @@ class Parts:
     def __init__(self, folder: Path, job: Mapping[str, Any], resume: bool, force: bool) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        self._lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._lock = (folder / LOCK).open("ab")
         try:
             self._take(dict(job), resume, force)
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     def __enter__(self) -> Self:
@@ -51,12 +53,13 @@ class Parts:
         """Leave the folder only where there is something for a later ``--resume``."""
         if self.folder.is_dir() and not self.worth_keeping:
             self.remove()
-        os.close(self._lock)
+        self._lock.close()
 
     @property
     def worth_keeping(self) -> bool:
         """Whether some part or output is complete."""
-        return any(path.suffix in (".arrow", ".finished") for path in self.folder.iterdir())
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return any(path.suffix in (".arrow", ".finished") for path in found)
 
     def has(self, part: str) -> bool:
         """Whether a part is complete."""
@@ -98,22 +101,42 @@ class Parts:
 
     def remove(self) -> None:
         """Remove the folder."""
+        self._lock.close()
         shutil.rmtree(self.folder)
 
     def _take(self, job: dict[str, Any], resume: bool, force: bool) -> None:
+        self._be_alone()
+        state = self.folder / STATE
+        if state.is_file() and not force:
+            _check_same(self.folder, _read_state(state), job, resume)
+            return
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        unfinished = self.folder / f"{STATE}.unfinished"
+        try:
+            unfinished.write_text(json.dumps(job))
+            unfinished.replace(state)
+        except OSError:
+            self.remove()
+            raise
+
+    def _be_alone(self) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ScoringError(f"{self.folder}: another process is scoring into it") from error
-        state = self.folder / STATE
-        if state.is_file() and not force:
-            _check_same(self.folder, json.loads(state.read_bytes()), job, resume)
-            return
-        for path in self.folder.iterdir():
-            path.unlink()
-        unfinished = self.folder / f"{STATE}.unfinished"
-        unfinished.write_text(json.dumps(job))
-        unfinished.replace(state)
+        except OSError as error:
+            # Some file systems of computing centres have no locks, and are used all the same.
+            log.info("%s: no lock: %s", self.folder, error.strerror)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ScoringError(f"{path}: damaged ({error}); expected --force to begin again") from error
+    return state
 
 
 def _check_same(folder: Path, before: dict[str, Any], job: dict[str, Any], resume: bool) -> None:

@@ -30,7 +30,7 @@ def open_scorer(name: str, registry: str | None) -> Scorer:
     Raises:
         ScoringError: There is no such model, or it can't be run.
     """
-    if name.endswith(BUNDLE_SUFFIXES):
+    if name.endswith(BUNDLE_SUFFIXES) and (registry is None or Path(name).is_file()):
         return _from_bundle(Path(name))
     if registry is None:
         raise ScoringError(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlaas.errors import DataError, ParameterError, SelectionError
+from mlaas.errors import DataError, ParameterError
 from mlaas.inputs import parse_files
+from mlaas.progress import progress_bar
 from mlaas.scoring.bar import scoring_bar
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.files import EventFile, examine_file
@@ -27,7 +28,7 @@ class ScoreOptions:
 
     Attributes:
         model: ``net``, ``net:3`` or ``net@alias`` in the registry, or the path of a bundle.
-        files: Paths or URLs, comma-separated, or the path of a text file with one a line.
+        files: Paths or URLs: a list, or as text, comma-separated, or the path of a text file with one a line.
         out: The file of all scores, ``.root`` or ``.parquet``, or a folder for a file of scores for each file.
         registry: Database (sqlite:///FILE, postgresql://…) or server (http://…).
         tree: Name of the tree, where the files have several.
@@ -41,8 +42,8 @@ class ScoreOptions:
     """
 
     model: str
-    files: str
-    out: Path
+    files: str | Sequence[str | Path]
+    out: str | Path
     registry: str | None = None
     tree: str | None = None
     dtype: str | None = None
@@ -87,8 +88,10 @@ def score_files(options: ScoreOptions, tell: Tell) -> Scored:
     started = time.perf_counter()
     if options.step is not None and options.step < 1:
         raise ParameterError(f"--step {options.step}: expected a number of events, 1 or more")
-    target = find_target(options.out, options.format)
-    paths = parse_files(options.files)
+    target = find_target(Path(options.out), options.format)
+    paths = parse_files(options.files) if isinstance(options.files, str) else list(map(str, options.files))
+    if not paths:
+        raise ParameterError("no files are given; expected at least one")
     with closing(open_scorer(options.model, options.registry)) as scorer:
         scores = score_columns(scorer)
         files, left_out = _examine(paths, options, scorer.model)
@@ -97,23 +100,29 @@ def score_files(options: ScoreOptions, tell: Tell) -> Scored:
             check_free(outputs, options.force)
         _tell_plan(files, outputs, scorer.model, scores, tell)
         job = _job(options, target, scorer.model, scores, files)
-        with _parts(target, job, options, tell) as parts, scoring_bar(sum(file.entries for file in files)) as advance:
-            work = Work(scorer, scores, target, options.step, parts, advance)
-            done: dict[Path, int] = {}
-            for output in outputs:
-                events, bad = work.score(output, options.skip_bad_files)
-                left_out |= bad
-                if len(bad) < len(output.files):
-                    done[output.path] = events
-            parts.remove()
-    if not done:
-        raise DataError(f"none of the files can be used; the first: {next(iter(left_out.values()))}")
+        with _parts(target, job, options, tell) as parts, scoring_bar(sum(file.entries for file in files)) as bar:
+            work = Work(scorer, scores, target, options.step, parts, bar)
+            done = _make_all(outputs, work, options.skip_bad_files, left_out)
     for reason in left_out.values():
         tell(f"note: left out: {reason}")
     seconds = time.perf_counter() - started
-    events = sum(done.values())
-    tell(f"scored {events} events in {seconds:.1f} s, {events / seconds:,.0f} events/s: {options.out}")
+    rate = f"{bar.scored} events in {seconds:.1f} s, {bar.scored / seconds:,.0f} events/s"
+    tell(f"scored {rate}; {sum(done.values())} are in {options.out}")
     return Scored(scorer.model.reference, done, tuple(scores), left_out, seconds)
+
+
+def _make_all(outputs: Sequence[Output], work: Work, skip_bad_files: bool, left_out: dict[str, str]) -> dict[Path, int]:
+    """Make the outputs, and return how many events each has; damaged files are added to ``left_out``."""
+    done: dict[Path, int] = {}
+    for output in outputs:
+        events, bad = work.score(output, skip_bad_files)
+        left_out |= bad
+        if len(bad) < len(output.files):
+            done[output.path] = events
+    work.parts.remove()
+    if not done:
+        raise DataError(f"none of the files can be used; the first: {next(iter(left_out.values()))}")
+    return done
 
 
 def _examine(paths: Sequence[str], options: ScoreOptions, model: Model) -> tuple[list[EventFile], dict[str, str]]:
@@ -123,16 +132,18 @@ def _examine(paths: Sequence[str], options: ScoreOptions, model: Model) -> tuple
         wanted = [name.strip() for name in options.identifier.split(",") if name.strip()]
     files: dict[str, EventFile] = {}
     left_out: dict[str, str] = {}
-    for path in paths:
-        try:
-            file = examine_file(path, options.tree, options.dtype, model, wanted)
-            if file.entries and file.identity in files:
-                raise DataError(f"{path}: the file is given twice, first as {files[file.identity].path}")
-            files[file.identity if file.entries else path] = file
-        except (DataError, SelectionError) as error:
-            if not options.skip_bad_files:
-                raise
-            left_out[path] = str(error)
+    with progress_bar("opening") as opened:
+        for count, path in enumerate(paths):
+            opened(count, len(paths))
+            try:
+                file = examine_file(path, options.tree, options.dtype, model, wanted)
+                if file.entries and file.identity in files:
+                    raise DataError(f"{path}: the file is given twice, first as {files[file.identity].path}")
+                files[file.identity if file.entries else path] = file
+            except DataError as error:
+                if not options.skip_bad_files:
+                    raise
+                left_out[path] = str(error)
     if not files:
         raise DataError(f"none of {len(paths)} files can be used; the first: {next(iter(left_out.values()))}")
     return list(files.values()), left_out

@@ -4,9 +4,10 @@ import asyncio
 import io
 import random
 import tarfile
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -24,6 +25,9 @@ REQUEST_EVENTS, REQUEST_BYTES, IN_FLIGHT = 10_000, 8 << 20, 4
 ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE = 11, 0.2, 5.0
 REPEATED_STATUSES = frozenset({502, 503, 504})
 ARROW = "application/vnd.apache.arrow.stream"
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 class ServerScorer:
@@ -46,7 +50,7 @@ class ServerScorer:
         self._stack.callback(self._portal.call, self._http.aclose)
         self._free = asyncio.Semaphore(IN_FLIGHT)
         try:
-            self.model = self._portal.call(self._describe, _parsed(name))
+            self.model = self._call(self._describe, _parsed(name))
         except BaseException:
             self.close()
             raise
@@ -55,27 +59,39 @@ class ServerScorer:
     def predict(self, events: FloatArray) -> list[FloatArray]:
         """See :class:`mlaas.scoring.model.Scorer`."""
         slices = [events[start : start + self._rows] for start in range(0, len(events), self._rows)]
-        parts = self._portal.call(self._ask_all, slices)
+        parts = self._call(self._ask_all, slices)
         return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
     def close(self) -> None:
         self._stack.close()
 
+    def _call(self, function: Callable[[Argument], Awaitable[Result]], argument: Argument) -> Result:
+        """Run ``function`` in the loop of the connections; whatever ends the waiting ends it."""
+        future = self._portal.start_task_soon(function, argument)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
     async def _describe(self, reference: Reference) -> Model:
-        found = (await self._send("GET", f"/models/{reference.name}")).json()
-        number = reference.number or found["aliases"].get(reference.alias)
-        versions = {one["version"]: one for one in found["versions"] if one["deleted"] is None}
-        if number not in versions:
-            aliases = ", ".join(found["aliases"])
-            raise ScoringError(
-                f"{self._url}: no {str(reference)!r}; model {reference.name!r} has versions"
-                f" {', '.join(map(str, sorted(versions)))} and aliases {aliases}"
-            )
-        version = versions[number]
-        manifest = Manifest.model_validate(version["manifest"])
-        exact = Reference(reference.name, number)
-        labels = await self._labels(exact, manifest) if manifest.labels else []
-        return Model.describe(str(exact), version["digest"], manifest, version["signature"], labels)
+        answer = await self._send("GET", f"/models/{reference.name}")
+        try:
+            found = answer.json()
+            number = reference.number or found["aliases"].get(reference.alias)
+            versions = {one["version"]: one for one in found["versions"] if one["deleted"] is None}
+            if number not in versions:
+                raise ScoringError(
+                    f"{self._url}: no {str(reference)!r}; model {reference.name!r} has versions"
+                    f" {', '.join(map(str, sorted(versions)))} and aliases {', '.join(found['aliases'])}"
+                )
+            version = versions[number]
+            manifest = Manifest.model_validate(version["manifest"])
+            exact = Reference(reference.name, number)
+            labels = await self._labels(exact, manifest) if manifest.labels else []
+            return Model.describe(str(exact), version["digest"], manifest, version["signature"], labels)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ScoringError(f"{self._url} answers something else than an inference server does") from error
 
     async def _labels(self, reference: Reference, manifest: Manifest) -> list[str]:
         """The lines of the file in the bundle that holds the labels."""

@@ -15,8 +15,8 @@ from mlaas.errors import one_line
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.model import FloatArray, Model
 
-# Of raw values in a run: what a graph makes of them stays in the cache of a core.
-RUN_BYTES = 512 << 10
+# Of a run: few enough that what a graph makes of them stays near a core, and its memory small.
+RUN_BYTES, RUN_EVENTS = 512 << 10, 2048
 ERRORS_ONLY = 3
 
 
@@ -35,7 +35,7 @@ class SessionScorer:
         self.model = model
         self._inputs: Sequence[Mapping[str, Any]] = signature["inputs"]
         self._batch: int | None = self._inputs[0]["shape"][0]
-        self._rows = self._batch or max(1, RUN_BYTES // (4 * model.width))
+        self._rows = self._batch or max(1, min(RUN_EVENTS, RUN_BYTES // (4 * model.width)))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = ERRORS_ONLY

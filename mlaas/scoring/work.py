@@ -1,7 +1,7 @@
 """Reading, scoring and writing: the parts of a file, and the output that they become."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mlaas.errors import DataError
+from mlaas.scoring.bar import Bar
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.files import Block, EventFile, read_blocks
 from mlaas.scoring.model import Scorer
@@ -19,8 +20,6 @@ from mlaas.scoring.writers import WRITERS, Columns
 # Events that are written at a time: a basket, cluster or row group.
 WRITTEN_EVENTS = 100_000
 
-Advance = Callable[[int], None]
-
 
 @dataclass(frozen=True)
 class Work:
@@ -30,7 +29,7 @@ class Work:
         scores: Names of the numbers that the model gives.
         step: Events to read at a time; None goes by their size.
         parts: Where scores are kept until an output is complete.
-        advance: Called with the number of events that are done besides those before.
+        bar: Told what is done.
     """
 
     scorer: Scorer
@@ -38,7 +37,7 @@ class Work:
     target: Target
     step: int | None
     parts: Parts
-    advance: Advance
+    bar: Bar
 
     def score(self, output: Output, skip_bad_files: bool) -> tuple[int, dict[str, str]]:
         """Make an output, or go on with it.
@@ -55,7 +54,7 @@ class Work:
         """
         before = self.parts.finished(output.number)
         if before is not None and output.path.exists():
-            self.advance(sum(file.entries for _, file in output.files))
+            self.bar.skip(sum(file.entries for _, file in output.files))
             return before, {}
         names: list[str] = []
         left_out: dict[str, str] = {}
@@ -79,14 +78,14 @@ class Work:
         with file.open() as reader:
             by_range = {(start, stop): f"{number}-{start}-{stop}" for start, stop in file.ranges(reader, self.step)}
             todo = [one for one, name in by_range.items() if not self.parts.has(name)]
-            self.advance(file.entries - sum(stop - start for start, stop in todo))
+            self.bar.skip(file.entries - sum(stop - start for start, stop in todo))
             blocks = read_blocks(file, reader, todo, self.scorer.model, output.identifiers)
             with closing(blocks):
                 for block in blocks:
                     columns = self._columns(output, block)
                     with _writing(output.path):
                         self.parts.write(by_range[block.start, block.stop], columns)
-                    self.advance(block.stop - block.start)
+                    self.bar.advance(block.stop - block.start)
                     del block
         return list(by_range.values())
 
@@ -100,13 +99,16 @@ class Work:
         unfinished = self.parts.folder / "output.unfinished"
         model, events = self.scorer.model, 0
         about = f"scores of {model.reference}, bundle sha256 {model.digest}"
-        with closing(WRITERS[self.target.format](unfinished, output.dtypes(self.scores), about)) as writer:
-            for columns in _grouped(map(self.parts.read, names)):
-                writer.write(columns)
-                events += len(next(iter(columns.values())))
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(output.path)
+        try:
+            with closing(WRITERS[self.target.format](unfinished, output.dtypes(self.scores), about)) as writer:
+                for columns in _grouped(map(self.parts.read, names)):
+                    writer.write(columns)
+                    events += len(next(iter(columns.values())))
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            unfinished.replace(output.path)
+        finally:
+            unfinished.unlink(missing_ok=True)
         return events
 
 

@@ -10,16 +10,13 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import uproot
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from mlaas.assembly import Assembler
-from mlaas.export import with_preprocessing
 from mlaas.features import Feature
-from mlaas.normalisation import Scaling
 from mlaas.publish import publish_bundle
+from tests.networks import model_bytes
 from tfaas.bundles import pack
 
 MLAAS = Path(sys.executable).with_name("mlaas")
@@ -51,22 +48,22 @@ def write_events(path: Path, entries: int, seed: int = 1, step: int = 64, tree: 
 
 
 def network(outputs: int = 1, features: Sequence[Feature] = FEATURES) -> bytes:
-    """Raw values → preprocessing → a dense layer → ``outputs`` numbers, in ONNX."""
-    assembler = Assembler(features, [Scaling(10.0, 0.02)] * len(features))
-    weights = np.random.default_rng(7).normal(0, 1, (assembler.width, outputs)).astype("f4")
-    graph = helper.make_graph(
+    """Raw values → 0 for what is missing, else scaled → a dense layer → ``outputs`` numbers, in ONNX."""
+    width = sum(feature.dimension for feature in features)
+    return model_bytes(
         [
+            helper.make_node("IsNaN", ["features"], ["missing"]),
+            helper.make_node("Mul", ["features", "scale"], ["scaled"]),
+            helper.make_node("Where", ["missing", "zero", "scaled"], ["normalised"]),
             helper.make_node("MatMul", ["normalised", "w"], ["z"]),
             helper.make_node("Sigmoid", ["z"], ["output"]),
         ],
-        "network",
-        [helper.make_tensor_value_info("normalised", TensorProto.FLOAT, ["N", assembler.width])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", width])],
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", outputs])],
-        [numpy_helper.from_array(weights, "w")],
+        scale=np.float32(0.02),
+        zero=np.float32(0),
+        w=np.random.default_rng(7).normal(0, 1, (width, outputs)).astype("f4"),
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    merged: onnx.ModelProto = with_preprocessing(model, assembler)
-    return bytes(merged.SerializeToString())
 
 
 def write_bundle(

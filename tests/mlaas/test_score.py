@@ -1,5 +1,6 @@
 """`mlaas score`: what comes out, whatever goes in."""
 
+import asyncio
 from pathlib import Path
 
 import awkward as ak
@@ -9,6 +10,7 @@ import uproot
 
 from mlaas.errors import DataError, MlaasError, ParameterError
 from mlaas.features import Feature
+from mlaas.publish import publish_bundle
 from mlaas.scoring import Scored, ScoreOptions, ScoringError, score_files
 from tests.mlaas.conftest import XRootD
 from tests.mlaas.samples import make_sample
@@ -23,6 +25,7 @@ from tests.mlaas.scored import (
     write_events,
 )
 from tests.networks import model_bytes
+from tests.postgresql import running_postgresql
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 IDENTIFIERS = ("run", "luminosityBlock", "event")
@@ -76,6 +79,22 @@ def test_a_bundle_needs_no_registry(work: Path, tmp_path: Path) -> None:
     done = mlaas_score("--model", work / "net.tar.gz", "--files", path, "--out", tmp_path / "s.parquet")
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(read_scores(tmp_path / "s.parquet")["score"], expected_scores(path)[:, 0], rtol=1e-6)
+
+
+def test_inside_a_running_event_loop_as_notebooks_have_it(work: Path, tmp_path: Path) -> None:
+    async def cell() -> Scored:
+        return score(work, work / "events.root", tmp_path / "s.root")
+
+    assert asyncio.run(cell()).outputs == {tmp_path / "s.root": 500}
+
+
+def test_a_model_in_postgresql(work: Path, tmp_path: Path) -> None:
+    with running_postgresql() as database:
+        publish_bundle(work / "net.tar.gz", database.url)
+        done = score(work, work / "events.root", tmp_path / "s.root", registry=database.url)
+    assert done.model == "net:1"
+    expected = expected_scores(work / "events.root")[:, 0]
+    np.testing.assert_allclose(read_scores(tmp_path / "s.root")["score"], expected, rtol=1e-6)
 
 
 def test_a_class_has_a_branch_each_named_by_its_label(work: Path, tmp_path: Path) -> None:
@@ -308,7 +327,7 @@ def test_what_is_there_is_only_replaced_by_force(work: Path, tmp_path: Path) -> 
         ({"registry": "sqlite:///{work}/absent.db"}, "there is no file"),
         ({"registry": None}, "--registry is missing"),
         ({"model": "absent.tar.gz", "registry": None}, "No such file"),
-        ({"out": "s.csv"}, "expected a name that ends in .root or .parquet, or a folder"),
+        ({"out": "s.csv"}, "expected a .root or .parquet file, or a folder"),
         ({"out": "s.root", "format": "parquet"}, "expected a name that ends in .parquet"),
         ({"out": "absent/s.root"}, "there is no folder"),
         ({"identifier": "evt"}, "no branch evt to keep"),
@@ -330,6 +349,35 @@ def test_files_of_one_name_need_folders_of_their_own(work: Path, tmp_path: Path)
         write_events(tmp_path / name / "events.root", 10, seed=ord(name))
     with pytest.raises(ParameterError, match=r"would all become events.root"):
         score(work, f"{tmp_path}/a/events.root,{tmp_path}/b/events.root", tmp_path / "out")
+
+
+def test_names_keep_their_dots_and_lose_their_format(work: Path, tmp_path: Path) -> None:
+    import gzip
+
+    (tmp_path / "mc.run3.csv.gz").write_bytes(gzip.compress(b"event,met\n5,1.5\n"))
+    write_events(tmp_path / "mc.run2.root", 3)
+    bundle = write_bundle(tmp_path, "one", [Feature("met", "flat")])
+    files = [tmp_path / "mc.run3.csv.gz", tmp_path / "mc.run2.root"]
+    done = score_files(ScoreOptions(str(bundle), files, str(tmp_path / "out")), lambda line: None)
+    assert {path.name: events for path, events in done.outputs.items()} == {"mc.run3.root": 1, "mc.run2.root": 3}
+
+
+def test_no_two_columns_have_one_name(work: Path, tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "e.root") as file:
+        file["Events"] = {"score": np.arange(4), "met": np.ones(4, "f4")}
+    bundle = write_bundle(tmp_path, "one", [Feature("met", "flat")])
+    score(work, tmp_path / "e.root", tmp_path / "s.root", model=str(bundle), identifier="score")
+    scores = read_scores(tmp_path / "s.root")
+    assert list(scores) == ["score", "score_2"]
+    np.testing.assert_array_equal(scores["score"], np.arange(4))
+
+
+def test_a_new_branch_that_the_file_has_already(work: Path, tmp_path: Path) -> None:
+    bundle = write_bundle(
+        tmp_path, "new", [Feature("met", "flat")], lineage={"preproc": {"define": {"met": "2 * njet"}}}
+    )
+    with pytest.raises(DataError, match=r"events.root: define.met: the file already has a branch met"):
+        score(work, work / "events.root", tmp_path / "s.root", model=str(bundle))
 
 
 def test_a_model_without_features_can_not_be_scored(work: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`mlaas score` through a server that runs the model."""
 
 import itertools
+import signal
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 
 from mlaas.publish import publish_bundle
 from mlaas.scoring import ScoreOptions, ScoringError, score_files
+from mlaas.scoring.server import ANSWER_SECONDS
 from tests.mlaas.scored import (
+    MLAAS,
     expected_scores,
     mlaas_score,
     read_branches,
@@ -102,6 +106,46 @@ def test_a_server_that_is_away_for_a_moment_is_asked_again(tmp_path: Path, serve
         gateway.shutdown()
     assert set(_Gateway.refused) == {502, 503, 504}
     np.testing.assert_allclose(read_scores(tmp_path / "s.root")["score"], expected_scores(path)[:, 0], rtol=1e-5)
+
+
+class _Silent(BaseHTTPRequestHandler):
+    """Passes a server's description of a model on, and never answers for events."""
+
+    server_url = ""
+    asked: ClassVar[threading.Event] = threading.Event()
+    over: ClassVar[threading.Event] = threading.Event()
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        answer = httpx.get(self.server_url + self.path)
+        self.send_response(answer.status_code)
+        self.send_header("content-length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def do_POST(self) -> None:
+        self.asked.set()
+        self.over.wait()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing is logged."""
+
+
+def test_control_c_does_not_wait_for_a_server_that_is_silent(tmp_path: Path, server: Server) -> None:
+    path = write_events(tmp_path / "events.root", 200)
+    publish_bundle(write_bundle(tmp_path, "silent"), server.url)
+    _Silent.server_url = server.url
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Silent) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{gateway.server_address[1]}"
+        command = ["score", "--model", "silent", "--registry", url, "--files", path, "--out", tmp_path / "s.root"]
+        process = subprocess.Popen([MLAAS, *map(str, command)], stderr=subprocess.PIPE, text=True)
+        assert _Silent.asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=ANSWER_SECONDS / 2)
+        _Silent.over.set()
+        gateway.shutdown()
+    assert (process.returncode, stderr.strip()) == (130, "mlaas: interrupted")
 
 
 def test_no_server_there_is_told_after_some_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
