@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -23,6 +23,9 @@ class TrainParams(BaseModel):
     epochs: int = Field(10, ge=1, description="passes over the training part")
     patience: int = Field(0, ge=0, description="epochs without a better validation loss that end it; 0 for never")
     batch_size: int = Field(100, ge=1, description="events in a step of the optimiser")
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        "float32", description="what a Keras model computes in while it is trained; it is served in float32"
+    )
     sample_events: int = Field(
         1_000_000, ge=1, description="training events of a framework that takes all at once, 4 bytes a column each"
     )

@@ -31,6 +31,7 @@ from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
 from mlaas.trainers import TRAINERS, Trainer, is_sample_trainer, make_trainer
+from mlaas.trainers.precision import FULL_PRECISION, copy_weights, in_precision
 from mlaas.trainers.repeatable import make_repeatable
 from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
@@ -82,18 +83,21 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
         tell_dataset(dataset, params, tell)
-        trainer = _make_trainer(options, dataset)
+        trainer, served = _make_trainers(options, dataset, params)
         with _folder(options, name, dataset, run) as folder:
-            trained = _train(name, trainer, dataset, params, folder, tell)
+            epochs = _fit(trainer, dataset, params, folder, tell)
+            if served is not trainer:
+                copy_weights(trainer, served)
+            trained = _evaluated(name, served, dataset, params, epochs, tell)
             lineage = _lineage(options, dataset, params)
             try:
                 _export(options, trained, lineage, folder.bundle, tell)
             except ModelError as error:
                 dataset.notes.append(f"not exported: {error}")
-                raise
-            finally:
                 report_training(folder.path, trained, lineage, shlex.join(sys.argv))
-                tell(f"report: {folder.path / 'report.html'}")
+                raise
+            report_training(folder.path, trained, lineage, shlex.join(sys.argv))
+            tell(f"report: {folder.path / 'report.html'}")
             published = publish_trained(options, trained, folder.bundle, condition, tell)
             summary = _summary(trained) | published
             summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
@@ -104,16 +108,19 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     return summary
 
 
-def _train(
-    name: str, trainer: Trainer, dataset: EventData, params: TrainParams, folder: RunFolder, tell: Tell
-) -> Trained:
+def _fit(trainer: Trainer, dataset: EventData, params: TrainParams, folder: RunFolder, tell: Tell) -> list[EpochResult]:
     def epoch_is_done(result: EpochResult) -> None:
         tell(_epoch_line(result, params.epochs if trainer.streams else 1))
 
     if is_sample_trainer(trainer):
-        epochs = train_on_sample(trainer, dataset, params, folder.checkpoint, epoch_is_done, tell)
-    else:
-        epochs = Training(trainer, dataset, params, folder.checkpoint, epoch_is_done).run()
+        return train_on_sample(trainer, dataset, params, folder.checkpoint, epoch_is_done, tell)
+    return Training(trainer, dataset, params, folder.checkpoint, epoch_is_done).run()
+
+
+def _evaluated(
+    name: str, trainer: Trainer, dataset: EventData, params: TrainParams, epochs: list[EpochResult], tell: Tell
+) -> Trained:
+    """The only look at the test part."""
     test = evaluate(trainer, dataset, "test")
     if test is not None:
         tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
@@ -135,6 +142,16 @@ def _folder(options: TrainOptions, name: str, dataset: EventData, run: RunFolder
                 folder.discard_if_empty()
 
 
+def _make_trainers(options: TrainOptions, dataset: EventData, params: TrainParams) -> tuple[Trainer, Trainer]:
+    """The trainer, and that of the model that is served: the same one, but where it is trained in another precision."""
+    served = _make_trainer(options, dataset)
+    check_exportable(served)
+    if params.precision == FULL_PRECISION:
+        return served, served
+    with in_precision(params.precision, served):
+        return _make_trainer(options, dataset), served
+
+
 def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
     make_repeatable(options.seed)
     model_function = load_model_function(options.model)
@@ -144,7 +161,6 @@ def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
     _check_format(trainer, options.fout)
     if trainer.classifies:
         dataset.require_every_class()
-    check_exportable(trainer)
     return trainer
 
 

@@ -256,3 +256,18 @@ def test_a_checkpoint_is_whole_or_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(MlaasError, match="can't be written"):
         first.save(tmp_path / "none" / "checkpoint")
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_mixed_precision_is_trained_and_full_precision_is_served(work: Path) -> None:
+    note = 'open("policies", "a").write(keras.config.dtype_policy().name + " ")'
+    (work / "net.py").write_text(MODEL.replace("    network = ", f"    {note}\n    network = "))
+    params = json.loads((work / "params.json").read_text())
+    (work / "params.json").write_text(json.dumps(params | {"precision": "mixed_bfloat16", "epochs": 2}))
+    done = finish(work, *command("--run", "mixed", "--fout", "mixed.onnx"))
+    assert done.returncode == 0, done.stderr
+    assert (work / "policies").read_text().split() == ["float32", "mixed_bfloat16"]
+    assert outcome(work / "mixed")["test_auc"] > 0
+    import onnx
+
+    kinds = {tensor.data_type for tensor in onnx.load(work / "mixed.onnx").graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 not in kinds
