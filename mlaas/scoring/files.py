@@ -18,8 +18,8 @@ from mlaas.readers.base import Branch
 from mlaas.scoring.identifiers import check_identifiers, exact_values, usual_identifiers
 from mlaas.scoring.model import FloatArray, Model
 
-# Uncompressed bytes that are read at a time.
-BLOCK_BYTES = 16 << 20
+# Uncompressed bytes that are read at a time, and what they may become as raw values of a very wide model.
+BLOCK_BYTES, RAW_BYTES = 16 << 20, 64 << 20
 
 Range = tuple[int, int]
 
@@ -54,13 +54,22 @@ class EventFile:
             raise DataError(f"{self.path}: the file has changed since it was looked at")
         return reader
 
-    def ranges(self, reader: Reader, step: int | None) -> list[Range]:
-        """The blocks to read, each from its first entry to past its last; of ``step`` events where that is given."""
+    def ranges(self, reader: Reader, step: int | None, width: int) -> list[Range]:
+        """The blocks to read, each from its first entry to past its last.
+
+        Args:
+            step: Events in each; None goes by their size.
+            width: Numbers in one event, as the model takes it.
+        """
         if not self.entries:
             return []
-        if step is None:
-            return block_ranges(reader, self.names, self.entries, BLOCK_BYTES)
-        return [(start, min(start + step, self.entries)) for start in range(0, self.entries, step)]
+        if step is not None:
+            return [(start, min(start + step, self.entries)) for start in range(0, self.entries, step)]
+        ranges = block_ranges(reader, self.names, self.entries, BLOCK_BYTES)
+        raw = 4 * width * (ranges[0][1] - ranges[0][0])
+        if raw <= RAW_BYTES:
+            return ranges
+        return reader.blocks(self.names, self.entries, max(1, BLOCK_BYTES * RAW_BYTES // raw))
 
 
 @dataclass(frozen=True)

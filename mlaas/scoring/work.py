@@ -76,7 +76,8 @@ class Work:
     def _score_file(self, output: Output, number: int, file: EventFile) -> list[str]:
         """Make the parts of a file that are not there yet; the names of all of them."""
         with file.open() as reader:
-            by_range = {(start, stop): f"{number}-{start}-{stop}" for start, stop in file.ranges(reader, self.step)}
+            ranges = file.ranges(reader, self.step, self.scorer.model.width)
+            by_range = {(start, stop): f"{number}-{start}-{stop}" for start, stop in ranges}
             todo = [one for one, name in by_range.items() if not self.parts.has(name)]
             self.bar.skip(file.entries - sum(stop - start for start, stop in todo))
             blocks = read_blocks(file, reader, todo, self.scorer.model, output.identifiers)

@@ -12,6 +12,8 @@ from mlaas.errors import DataError, MlaasError, ParameterError
 from mlaas.features import Feature
 from mlaas.publish import publish_bundle
 from mlaas.scoring import Scored, ScoreOptions, ScoringError, score_files
+from mlaas.scoring.files import RAW_BYTES, examine_file
+from mlaas.scoring.registry import open_scorer
 from tests.mlaas.conftest import XRootD
 from tests.mlaas.samples import make_sample
 from tests.mlaas.scored import (
@@ -95,6 +97,21 @@ def test_a_model_in_postgresql(work: Path, tmp_path: Path) -> None:
     assert done.model == "net:1"
     expected = expected_scores(work / "events.root")[:, 0]
     np.testing.assert_allclose(read_scores(tmp_path / "s.root")["score"], expected, rtol=1e-6)
+
+
+def test_very_wide_models_are_given_fewer_events_at_a_time(work: Path, tmp_path: Path) -> None:
+    path = write_events(tmp_path / "events.root", 6000, step=500)
+    features = [Feature("met", "flat"), Feature("jet_pt", "jagged", 5000)]
+    bundle = write_bundle(tmp_path, "wide", features)
+    model = open_scorer(str(bundle), None).model
+    file = examine_file(str(path), None, None, model, None)
+    with file.open() as reader:
+        ranges = file.ranges(reader, None, model.width)
+    assert ranges[-1][1] == 6000
+    assert max(stop - start for start, stop in ranges) * 4 * model.width <= 4 * RAW_BYTES
+    score(work, path, tmp_path / "s.root", model=str(bundle))
+    expected = expected_scores(path, features)[:, 0]
+    np.testing.assert_allclose(read_scores(tmp_path / "s.root")["score"], expected, rtol=1e-5)
 
 
 def test_a_class_has_a_branch_each_named_by_its_label(work: Path, tmp_path: Path) -> None:
