@@ -29,6 +29,7 @@ class BranchSpecs:
         values: Numbers seen, those that are not finite included.
         not_finite: How many are NaN, infinite, or too large for float32.
         missing: How many of those are NaN.
+        categories: The strings that stand behind 0, 1, 2, …; empty for numbers.
     """
 
     kind: Kind
@@ -43,6 +44,10 @@ class BranchSpecs:
     values: int = 0
     not_finite: int = 0
     missing: int = 0
+    categories: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.categories = tuple(self.categories)  # JSON makes it a list
 
     @property
     def deviation(self) -> float | None:

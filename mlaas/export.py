@@ -170,6 +170,7 @@ def _manifest(name: str, assembler: Assembler, about: Mapping[str, Any]) -> dict
         shift, scale = [(next(shifts), next(scales)) for _ in range(feature.dimension)].pop()
         features.append(
             {"name": feature.name, "kind": feature.kind, "dim": feature.dimension, "shift": shift, "scale": scale}
+            | ({"categories": feature.categories} if feature.categories else {})
         )
     return {
         "name": name,

@@ -17,11 +17,13 @@ class Feature:
         name: Name of the branch.
         kind: ``flat`` takes one column, ``jagged`` takes ``dimension`` columns.
         dimension: Objects kept of an event; 1 for flat.
+        categories: The strings that stand behind 0, 1, 2, …; empty for numbers.
     """
 
     name: str
     kind: Kind
     dimension: int = 1
+    categories: tuple[str, ...] = ()
 
 
 def columns(features: Iterable[Feature]) -> list[str]:

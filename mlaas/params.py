@@ -33,6 +33,7 @@ class TrainParams(BaseModel):
     branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")
     selected_branches: tuple[str, ...] = Field((), description="names and patterns; all branches when empty")
     exclude_branches: tuple[str, ...] = Field((), description="names and patterns that are left out")
+    encode: tuple[str, ...] = Field((), description="branches of strings, used as places in their sorted order")
     hist: str | None = Field(None, description="a folder, .pdf or .png for histograms of the training part")
     redirector: str = Field("", description="prefix of file names that are not local, such as root://host/")
     split: float = Field(0.2, gt=0, lt=1, description="fraction of the events held out as the test part")
@@ -53,7 +54,7 @@ class TrainParams(BaseModel):
     def _empty_is_unset(cls, value: Any) -> Any:
         return {key: item for key, item in value.items() if item != ""} if isinstance(value, Mapping) else value
 
-    @field_validator("identifier", "selected_branches", "exclude_branches", mode="before")
+    @field_validator("identifier", "selected_branches", "exclude_branches", "encode", mode="before")
     @classmethod
     def _branch_names(cls, value: Any) -> Any:
         """A list, a comma-separated string, or a file with a name a line."""

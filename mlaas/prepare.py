@@ -21,8 +21,8 @@ from mlaas.selection import Selection
 Tell = Callable[[str], None]
 # Parameters that training cannot choose any more; it only can agree.
 SETTLED = (
-    "nevts", "branch", "identifier", "selected_branches", "exclude_branches", "split", "jagged_quantile", "weight",
-    "cross_sections", "luminosity", "balance", "event_number", "folds", "fold",
+    "nevts", "branch", "identifier", "selected_branches", "exclude_branches", "encode", "split", "jagged_quantile",
+    "weight", "cross_sections", "luminosity", "balance", "event_number", "folds", "fold",
 )  # fmt: skip
 
 
@@ -79,8 +79,9 @@ def open_prepared(folder: str, dataset: DatasetParams, params: TrainParams, sele
         DataError, SpecsError: It is damaged.
     """
     prepared = PreparedDataset(folder, dataset)
+    defaults = _settings(TrainParams())
     for name, value in _settings(params).items():
-        had = prepared.manifest.settings.get(name)
+        had = prepared.manifest.settings.get(name, defaults[name])
         if had != value:
             raise ParameterError(
                 f"{folder}: prepared with {name} {had!r}, not {value!r}; prepare it again, or train so"
@@ -95,6 +96,7 @@ def dataset_params(params: TrainParams, seed: int) -> DatasetParams:
     return DatasetParams(
         selected=params.selected_branches,
         excluded=(*params.exclude_branches, *params.identifier),
+        encode=params.encode,
         nevts=params.nevts,
         chunk_size=params.chunk_size,
         shuffle=params.shuffle,

@@ -115,7 +115,7 @@ class Specs:
         """All branches that are not dropped, each with the dimension that holds ``fraction`` of the events."""
         dropped = self.dropped
         return tuple(
-            Feature(name, branch.kind, branch.dimension_for(fraction))
+            Feature(name, branch.kind, branch.dimension_for(fraction), branch.categories)
             for name, branch in self.branches.items()
             if name not in dropped
         )

@@ -8,6 +8,7 @@ from mlaas.dataset.sources import as_number, check_label_branch, check_new
 from mlaas.errors import DataError
 from mlaas.features import common_branches
 from mlaas.readers import Reader, open_reader
+from mlaas.readers.encoded import EncodedReader
 from mlaas.selection import Selection
 
 # Bytes of uncompressed branches that are read at a time.
@@ -56,14 +57,15 @@ def leave_out_bad_files(
                 continue
             kept.append(reader)
             try:
+                if params.encode:
+                    kept[-1] = EncodedReader(reader, dict.fromkeys(params.encode, ()))
                 check_new(kept)
                 if label_branch:
                     check_label_branch(reader, label_branch)
-                _read_through(kept[0], reader, selection, roles, params)
+                _read_through(kept[0], kept[-1], selection, roles, params)
             except DataError as error:
                 bad[path] = str(error)
-                kept.remove(reader)
-                reader.close()
+                kept.pop().close()
     finally:
         for reader in kept:
             reader.close()

@@ -73,6 +73,7 @@ class Dataset(EventData):
         try:
             if self.sources.note:
                 self.notes.append(self.sources.note)
+            self.sources = self.sources.encoded(self.params.encode)
             self._check_roles()
             branches, unusable = common_branches(
                 self.sources.readers, self.selection, self._roles, self.params.selected, self.params.excluded
@@ -119,6 +120,9 @@ class Dataset(EventData):
         if not known:
             self.specs = found.specs
             self.specs.identity = identity
+            for name, categories in self.sources.categories.items():
+                if name in self.specs.branches:
+                    self.specs.branches[name].categories = categories
         self.cutflows = {reader.path: flow for reader, flow in zip(readers, tally.cutflows, strict=True)}
         self.counts = tally.counts
         self.class_counts = tally.class_counts

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from mlaas.cluster import Cluster
 from mlaas.dataset.sources import Source
 from mlaas.dataset.split import Split
 from mlaas.dataset.tally import Tally
 from mlaas.readers import Branch, open_reader
+from mlaas.readers.encoded import Categories, EncodedReader
 from mlaas.sample import event_priorities
 from mlaas.selection import Selection
 from mlaas.specs import Progress, Specs, Unit, selected_blocks, units
@@ -35,10 +37,19 @@ class Opening:
     dtype: str | None
     label: float | str
     limit: int
+    categories: Categories
+
+    @classmethod
+    def of(cls, source: Source, dtype: str | None) -> Self:
+        """What opens the same file, whose format is ``dtype``, again."""
+        reader = source.reader
+        categories = reader.categories if isinstance(reader, EncodedReader) else {}
+        return cls(reader.path, reader.tree, dtype, source.label, source.limit, categories)
 
     def open(self) -> Source:
         """Open the file."""
-        return Source(open_reader(self.path, self.tree, self.dtype), self.label, self.limit)
+        reader = open_reader(self.path, self.tree, self.dtype)
+        return Source(EncodedReader(reader, self.categories) if self.categories else reader, self.label, self.limit)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def first_pass(
     if cluster is None:
         parts = (examination.examine(sources[unit.number], unit, found.specs.successor()) for unit in todo)
     else:
-        openings = [Opening(one.reader.path, one.reader.tree, dtype, one.label, one.limit) for one in sources]
+        openings = [Opening.of(source, dtype) for source in sources]
         parts = cluster.map(_examined, [(examination, openings[unit.number], unit) for unit in todo])
     done = 0
     for unit, part in zip(todo, parts, strict=True):

@@ -55,7 +55,9 @@ class Manifest:
             content = json.loads(path.read_text("utf-8"))
             if (found := content.pop("format")) != FORMAT:
                 raise DataError(f"{path}: prepared events of format {found}; expected {FORMAT}, prepare them again")
-            content["features"] = tuple(Feature(**one) for one in content["features"])
+            content["features"] = tuple(
+                Feature(**one | {"categories": tuple(one.get("categories", ()))}) for one in content["features"]
+            )
             content["batches"] = [[BatchEntry(**one) for one in file] for file in content["batches"]]
             return cls(**content)
         except OSError as error:

@@ -15,6 +15,7 @@ class DatasetParams:
     Attributes:
         selected: Names and glob patterns of the branches to use; empty uses all.
         excluded: Names and glob patterns of branches to leave out.
+        encode: Names of branches of strings to use as the places of the strings in alphabetical order.
         nevts: Events to use of all files together; -1 uses all.
         chunk_size: Events for a chunk, of all files together and before the selection and the split.
         shuffle: Whether the events of the training part are in random order, another one in every epoch.
@@ -34,6 +35,7 @@ class DatasetParams:
 
     selected: Sequence[str] = ()
     excluded: Sequence[str] = ()
+    encode: Sequence[str] = ()
     nevts: int = -1
     chunk_size: int = 10_000
     shuffle: bool = True

@@ -84,7 +84,7 @@ def _write_all(
     sources = dataset.sources.files
     todo = units(dataset.sources.readers, dataset.sources.limits, dataset.recipe.names)
     tasks = [
-        _Task(dataset.recipe, _opening(dataset, sources[unit.number]), unit, folder / f"{number:06d}.arrow")
+        _Task(dataset.recipe, Opening.of(sources[unit.number], dataset.dtype), unit, folder / f"{number:06d}.arrow")
         for number, unit in enumerate(todo)
     ]
     results: Iterator[list[BatchEntry]]
@@ -100,10 +100,6 @@ def _write_all(
         if progress is not None:
             progress(done, total)
     return batches
-
-
-def _opening(dataset: Dataset, source: Source) -> Opening:
-    return Opening(source.reader.path, source.reader.tree, dataset.dtype, source.label, source.limit)
 
 
 def _assemble_elsewhere(task: _Task) -> list[BatchEntry]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from mlaas.errors import DataError, suggestion
 from mlaas.readers import Reader, open_reader
 from mlaas.readers.arrays import flat_values
 from mlaas.readers.base import Events
+from mlaas.readers.encoded import Categories, EncodedReader, find_categories
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ class Sources:
 
     Attributes:
         note: What people should know about the number of events; empty when there is nothing.
+        categories: Branches of strings that are encoded → their strings in order.
     """
 
     files: tuple[Source, ...]
     note: str = ""
+    categories: Categories = field(default_factory=dict)
 
     @property
     def label_branch(self) -> str | None:
@@ -61,6 +64,14 @@ class Sources:
     @property
     def limits(self) -> list[int]:
         return [source.limit for source in self.files]
+
+    def encoded(self, names: Sequence[str]) -> "Sources":
+        """The same files, with the branches of strings ``names`` as numbers; raises DataError."""
+        if not names:
+            return self
+        categories = find_categories(self.readers, self.limits, names)
+        files = tuple(replace(one, reader=EncodedReader(one.reader, categories)) for one in self.files)
+        return Sources(files, self.note, categories)
 
     def close(self) -> None:
         for reader in self.readers:

@@ -1,5 +1,6 @@
 """What the arrays of branches look like from outside: flat or jagged, of which numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,6 +25,17 @@ class Jagged:
 
 # A number for each event (n,), or a list of them.
 Values: TypeAlias = NDArray[Any] | Jagged
+
+
+# A string for each event, object (n,), None where it is missing.
+Strings: TypeAlias = NDArray[np.object_]
+
+
+def as_strings(values: Sequence[str | None]) -> Strings:
+    """``values`` as an array."""
+    strings = np.empty(len(values), dtype=object)
+    strings[:] = values
+    return strings
 
 
 def as_awkward(value: Any) -> Any:

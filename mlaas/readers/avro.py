@@ -63,14 +63,17 @@ class AvroFile:
         self._stream.seek(blocks[0].offset)
         length = blocks[-1].offset + blocks[-1].length - blocks[0].offset
         content = self._header + self._stream.read(length)
+        first, last = blocks[0].start, blocks[-1].stop
+        if any(pa.types.is_string(self.schema.field(name).type) for name in columns):  # the decoder passes over strings
+            return self._slowly(content, columns).slice(start - first, stop - start)
         records = b"".join(block.bytes_.getvalue() for block in block_reader(io.BytesIO(content)))
         if self._decoder is None or self._decoder[0] != tuple(columns):
             self._decoder = (tuple(columns), RecordDecoder(self._avro, columns))
         try:
-            table = self._decoder[1].decode(records, blocks[-1].stop - blocks[0].start)
+            table = self._decoder[1].decode(records, last - first)
         except LargeInteger:
             table = self._slowly(content, columns)
-        return table.slice(start - blocks[0].start, stop - start)
+        return table.slice(start - first, stop - start)
 
     def _slowly(self, content: bytes, columns: Sequence[str]) -> Any:
         """Arrow table of all records in a file, decoded one by one."""

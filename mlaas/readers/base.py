@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
-from mlaas.readers.arrays import Values
+from mlaas.readers.arrays import Strings, Values
 
 Kind = Literal["flat", "jagged"]
 # Branch name → its values in some events, as plain numpy arrays, or as an awkward array where expressions need it.
@@ -36,6 +36,7 @@ class Reader(Protocol):
         entries: Number of events; 0 is legal.
         branches: By name, in the order of the file.
         skipped: Branch name → why it cannot be a feature.
+        texts: Those of them with a string an event.
         identity: Equal for the same data wherever it is read from.
     """
 
@@ -45,6 +46,9 @@ class Reader(Protocol):
     branches: dict[str, Branch]
     skipped: dict[str, str]
     identity: str
+
+    @property
+    def texts(self) -> frozenset[str]: ...
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """Read the events from ``start`` up to ``stop``, which may lie past the end.
@@ -59,6 +63,10 @@ class Reader(Protocol):
 
     def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
         """As ``read``, without awkward arrays, which take longer to make than small branches to read."""
+        ...
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """The strings of a branch of ``texts``; see ``read``."""
         ...
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.errors import DataError, suggestion
-from mlaas.readers.arrays import Jagged, Values, as_awkward
+from mlaas.readers.arrays import Jagged, Strings, Values, as_awkward, as_strings
 from mlaas.readers.base import Branch, Events, Kind, cut_blocks
 from mlaas.readers.failures import translated
 from mlaas.readers.locations import is_remote
@@ -116,6 +116,18 @@ class ColumnReader:
                     found[name] = _values(table.column(leaf.column), leaf.steps)
             return found
 
+    @property
+    def texts(self) -> frozenset[str]:
+        """Columns with a string an event."""
+        return frozenset(
+            field.name for field in self._file.schema if field.name in self.skipped and _is_text(field.type)
+        )
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """See :meth:`mlaas.readers.base.Reader.strings`."""
+        with self._lock, translated(self.path, f"branch {name} cannot be read", self._remote):
+            return as_strings(self._file.table([name], start, min(stop, self.entries)).column(name).to_pylist())
+
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""
         self._check(names)
@@ -152,6 +164,13 @@ class ColumnReader:
             if name in self.skipped:
                 raise DataError(f"{self.path}: branch {name} cannot be read: {self.skipped[name]}")
             raise DataError(f"{self.path}: no branch {name}{suggestion(name, self.branches)}")
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _leaves(name: str, kind: Any, steps: tuple[_Step, ...]) -> Iterator[tuple[str, tuple[_Step, ...], str, str]]:

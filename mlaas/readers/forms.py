@@ -25,10 +25,15 @@ class Leaf(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """A part of a column that cannot be a feature."""
+    """A part of a column that cannot be a feature.
+
+    Attributes:
+        text: Whether it is a string an event, which can be encoded.
+    """
 
     name: str
     reason: str
+    text: bool = False
 
 
 def leaves(
@@ -38,7 +43,7 @@ def leaves(
     import awkward as ak
 
     if form.parameter("__array__") in ("string", "bytestring", "char", "byte"):
-        yield Unusable(name, "it holds strings")
+        yield Unusable(name, "it holds strings", text=not (fields or depth))
     elif isinstance(form, ak.forms.RecordForm):
         for field, content in zip(form.fields, form.contents, strict=True):
             # The bookkeeping of ROOT, such as @fUniqueID, is no content.

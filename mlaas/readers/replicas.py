@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from mlaas.errors import DataError
-from mlaas.readers.arrays import Values
+from mlaas.readers.arrays import Strings, Values
 from mlaas.readers.base import Branch, Events, Reader
 from mlaas.readers.failures import OutOfReach, Unreadable
 from mlaas.readers.locations import basename
@@ -45,6 +45,7 @@ class ReplicaReader:
         self.entries = first.entries
         self.branches: dict[str, Branch] = first.branches
         self.skipped = first.skipped
+        self.texts = first.texts
         self.identity = first.identity
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
@@ -54,6 +55,10 @@ class ReplicaReader:
     def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
         """See :meth:`mlaas.readers.base.Reader.values`."""
         return self._wherever_it_works(lambda reader: reader.values(names, start, stop), Unreadable)
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """See :meth:`mlaas.readers.base.Reader.strings`."""
+        return self._wherever_it_works(lambda reader: reader.strings(name, start, stop), Unreadable)
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mlaas.readers.arrays import Values, as_values
+from mlaas.readers.arrays import Strings, Values, as_strings, as_values
 from mlaas.readers.base import Branch
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
@@ -27,6 +27,7 @@ class RNTupleTable:
         self.branches: dict[str, Branch] = {}
         self.skipped: dict[str, str] = {}
         self._leaves: dict[str, Leaf] = {}
+        self.texts: frozenset[str] = frozenset()
         form = table.to_akform()[0]
         for field, content in zip(form.fields, form.contents, strict=True):
             if _ANONYMOUS.fullmatch(field):
@@ -34,6 +35,8 @@ class RNTupleTable:
             for found in leaves(field, content):
                 if isinstance(found, Unusable):
                     self.skipped[found.name] = found.reason
+                    if found.text:
+                        self.texts |= {found.name}
                     continue
                 name = found.branch.name
                 self.branches[name] = found.branch
@@ -47,6 +50,13 @@ class RNTupleTable:
             filter_name=lambda path: path in wanted, entry_start=start, entry_stop=stop, array_cache=None
         )
         return {name: as_values(numbers(arrays, self._leaves[name])) for name in names}
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """The strings of a field of ``texts``."""
+        arrays = self._table.arrays(
+            filter_name=lambda path: path == name, entry_start=start, entry_stop=stop, array_cache=None
+        )
+        return as_strings(arrays[name].to_list())
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the clusters end."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from mlaas.errors import DataError, listing, suggestion
-from mlaas.readers.arrays import Values, as_awkward
+from mlaas.readers.arrays import Strings, Values, as_awkward
 from mlaas.readers.base import Branch, Events, cut_blocks
 from mlaas.readers.failures import OutOfReach, Unreadable, translated
 from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
@@ -29,7 +29,12 @@ class Table(Protocol):
 
     def __init__(self, table: Any) -> None: ...
 
+    @property
+    def texts(self) -> frozenset[str]: ...
+
     def values(self, names: Sequence[str], start: int, stop: int, threads: int) -> dict[str, Values]: ...
+
+    def strings(self, name: str, start: int, stop: int) -> Strings: ...
 
     def boundaries(self, names: Sequence[str]) -> list[int]: ...
 
@@ -107,6 +112,20 @@ class RootReader:
                 raise
             except Unreadable as error:
                 raise (self._first_damage(names, start, stop) or error) from error
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """Branches with a string an event."""
+        return self._table.texts
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """See :meth:`mlaas.readers.base.Reader.strings`."""
+        stop = min(stop, self.entries)
+        with self._lock, self._translated(f"branch {name} is damaged between entries {start} and {stop}"):
+            strings = self._table.strings(name, start, stop)
+            if len(strings) != stop - start:
+                raise ValueError(f"it has {len(strings)} of {stop - start} events")
+            return strings
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""

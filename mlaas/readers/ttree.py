@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlaas.readers.arrays import Values, as_values
+from mlaas.readers.arrays import Strings, Values, as_values
 from mlaas.readers.base import Branch
 from mlaas.readers.baskets import PlainBranch, StoredBytes, is_local
 from mlaas.readers.failures import reason
@@ -32,6 +32,7 @@ class TTreeTable:
         self.skipped: dict[str, str] = {}
         self._leaves: dict[str, Leaf] = {}
         self._sources: dict[str, Any] = {}
+        self._texts: dict[str, Any] = {}
         self._plain: dict[str, PlainBranch | None] = {}
         self._sizes: dict[int, int] = {}
         self._local = is_local(table.file.source)
@@ -44,6 +45,8 @@ class TTreeTable:
             for found in _parts(label, source):
                 if isinstance(found, Unusable):
                     self.skipped[found.name] = found.reason
+                    if found.text:
+                        self._texts[found.name] = source
                     continue
                 name = found.branch.name
                 self.branches[name] = found.branch
@@ -111,6 +114,16 @@ class TTreeTable:
         if name not in self._plain:
             self._plain[name] = PlainBranch.of(self._sources[name]) if self._leaves[name].simple else None
         return self._plain[name]
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """Branches with a string an event."""
+        return frozenset(self._texts)
+
+    def strings(self, name: str, start: int, stop: int) -> Strings:
+        """The strings of a branch of ``texts``."""
+        found: Strings = self._texts[name].array(entry_start=start, entry_stop=stop, library="np", array_cache=None)
+        return found
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
@@ -188,7 +201,7 @@ def _parts(name: str, source: Any) -> Iterator[Leaf | Unusable]:
     jagged = isinstance(interpretation, AsJagged)
     content = interpretation.content if jagged else interpretation
     if isinstance(interpretation, AsStrings):
-        yield Unusable(name, "it holds strings")
+        yield Unusable(name, "it holds strings", text=True)
         return
     if isinstance(content, Numerical):
         dtype = np.dtype(content.to_dtype if hasattr(content, "to_dtype") else content.numpy_dtype)
