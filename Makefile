@@ -11,7 +11,7 @@ DEBIAN_BUILD := g++ cmake make pkg-config protobuf-compiler libprotobuf-dev libc
 DEBIAN_TEST := xrootd-server postgresql curl openssl
 DEBIAN_BENCH := hey
 
-.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench bench-data soak clean
+.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench bench-data bench-training soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,10 @@ $(BIN)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt --build-constraint constraints.txt -e . -e clients/python --group dev
 	touch $@
 
+$(BIN)/.frameworks: $(BIN)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt --group frameworks
+	touch $@
+
 install: debian-build $(BIN)/.installed ## virtual environment, Python packages, build tools
 
 cpp: debian-build ## the C++ client, its example and its tests
@@ -58,7 +62,7 @@ lint: install ## ruff and mypy
 	@$(BIN)/mypy
 	@cd clients/python && ../../$(BIN)/mypy
 
-test: lint debian-test cpp ## lint and every test
+test: lint debian-test cpp $(BIN)/.frameworks ## lint and every test
 	@$(BIN)/python -m pytest
 
 bench: install debian-bench ## every figure of the serving path, beside what it is compared with
@@ -66,6 +70,9 @@ bench: install debian-bench ## every figure of the serving path, beside what it 
 
 bench-data: install ## the data layer beside uproot alone; BENCH_DATA=--large adds a file of 2 GB
 	@$(BIN)/python -m benchmarks.data $(BENCH_DATA)
+
+bench-training: install ## training from files beside Keras on arrays in memory
+	@$(BIN)/python -m benchmarks.training
 
 soak: install ## ten minutes of mixed clients, uploads, deletes and killed workers, 1,000 upload cycles, a bundle of 1 GB
 	@$(BIN)/python -m benchmarks.soak

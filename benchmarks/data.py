@@ -144,7 +144,7 @@ def _uproot(path: Path, names: list[str]) -> int:
 def _read(path: Path, names: list[str]) -> int:
     with open_reader(str(path), TREE) as reader:
         for start, stop in reader.blocks(names, reader.entries, 16 << 20):
-            reader.read(names, start, stop)
+            reader.values(names, start, stop)
         return reader.entries
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mlaas import __version__
 from mlaas.errors import MlaasError
+from mlaas.interrupts import Interrupted
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
@@ -24,13 +26,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--files",
-    required=True,
-    help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.",
-)
+@click.option("--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.")
 @click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
-@click.option("--model", required=True, type=PATH, help="Python file that defines model(idim).")
+@click.option("--model", type=PATH, help="Python file that defines model(idim).")
 @click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ...")
 @click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
 @click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
@@ -45,11 +43,76 @@ def cli() -> None:
 @click.option(
     "--skip-bad-files", is_flag=True, help="Read all files once more, and leave out those that can't be used."
 )
-def train(**options: Any) -> None:
+@click.option("--alias", help="Let this alias point at the new version, such as production.")
+@click.option(
+    "--promote-if", metavar="CONDITION", help="Move the alias only if this holds, such as 'auc > production'."
+)
+@click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's.")
+@click.option("--run", type=PATH, help="New folder for all of this run (default: mlaas-runs/NAME-TIME).")
+@click.option("--resume", type=PATH, help="Folder of a run that was stopped or killed, to go on with; nothing else.")
+@click.pass_context
+def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Read, select, assemble, train, export and publish, in one go."""
-    from mlaas.workflow import TrainOptions, train_and_publish
+    from mlaas import workflow
+    from mlaas.options import TrainOptions
 
-    train_and_publish(TrainOptions(**options), click.echo)
+    if _goes_on(context, resume, options, ("files", "model")):
+        workflow.resume(resume, click.echo)  # type: ignore[arg-type]
+        return
+    workflow.train_and_publish(TrainOptions(**options), click.echo)
+
+
+@cli.command()
+@click.option("--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.")
+@click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
+@click.option("--model", type=PATH, help="Python file that defines model(idim, ...).")
+@click.option("--params", type=PATH, help="params.json: what does not vary.")
+@click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
+@click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
+@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@click.option("--name", help="Name of the model (default: that of the model file).")
+@click.option("--publish", help="Registry or server to publish the best trial to.")
+@click.option("--alias", help="Let this alias point at the published version.")
+@click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of search and trainings."
+)
+@click.option("--summary", type=PATH, help="Where to write the results as JSON, besides sweep.json.")
+@click.option("--skip-bad-files", is_flag=True, help="Leave out files that can't be used.")
+@click.option("--space", type=PATH, help="JSON or YAML: parameters with lists of choices, or low and high.")
+@click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="How many trainings.")
+@click.option(
+    "--metric", type=click.Choice(["validation_loss", "validation_auc"]), default="validation_loss", show_default=True
+)
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Trainings at the same time.")
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster that trains; it must see the same files.")
+@click.option("--output", type=PATH, help="New folder for all trials.")
+@click.option("--resume", type=PATH, help="Folder of a sweep that was stopped or killed, to go on with; nothing else.")
+@click.pass_context
+def sweep(context: click.Context, /, resume: Path | None, **options: Any) -> None:
+    """Train with other parameters, and publish the best model."""
+    from mlaas.options import TrainOptions
+    from mlaas.sweep import SweepOptions, resume_sweep
+    from mlaas.sweep import sweep as run
+
+    if _goes_on(context, resume, options, ("files", "model", "space", "output")):
+        resume_sweep(resume, click.echo)  # type: ignore[arg-type]
+        return
+    own = {name: options.pop(name) for name in ("space", "trials", "metric", "processes", "dask", "output")}
+    run(SweepOptions(TrainOptions(**options), **own), click.echo)
+
+
+def _goes_on(context: click.Context, resume: Path | None, options: dict[str, Any], needed: tuple[str, ...]) -> bool:
+    """Whether work goes on, with its own options; else those that are `needed` have to be given."""
+    given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if resume is not None and given:
+        option = given[0].replace("_", "-")
+        raise click.UsageError(f"--{option} and --resume are both given: it goes on with the options it was given.")
+    if resume is None:
+        for name in needed:
+            if options[name] is None:
+                raise click.UsageError(f"Missing option '--{name}'.")
+    return resume is not None
 
 
 @cli.command()
@@ -103,6 +166,28 @@ def prepare(**options: Any) -> None:
     prepare_events(PrepareOptions(**options), click.echo)
 
 
+@cli.command()
+@click.option("--model", required=True, help="NAME, NAME:3 or NAME@alias in the registry, or a bundle (.tar.gz).")
+@click.option("--files", required=True, help="Files or URLs, comma-separated, or a text file of them.")
+@click.option(
+    "--out", required=True, type=PATH, help="A .root or .parquet for all files, or a folder for one an input."
+)
+@click.option("--registry", help="Registry (sqlite:///FILE, postgresql://...), or server (http://...) that runs it.")
+@click.option("--tree", help="Name of the tree; needed where the files have several.")
+@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@click.option("--identifier", help="Branches to keep (default: those for run, luminosity block and event number).")
+@click.option("--format", type=click.Choice(["ttree", "rntuple", "parquet"]), help="Of the output (default: ttree).")
+@click.option("--step", type=click.IntRange(1), help="Events to read at a time (default: about 16 MB of them).")
+@click.option("--resume", is_flag=True, help="Go on with a scoring that was interrupted.")
+@click.option("--force", is_flag=True, help="Replace outputs, and throw away unfinished ones.")
+@click.option("--skip-bad-files", is_flag=True, help="Leave out files that can't be used.")
+def score(**options: Any) -> None:
+    """Give every event of the files a score, in their order."""
+    from mlaas.scoring import ScoreOptions, score_files
+
+    score_files(ScoreOptions(**options), click.echo)
+
+
 def main() -> None:
     """Exit codes: 0 done, 2 the user can mend it, 1 our fault, 130 interrupted."""
     _quieten_tensorflow()
@@ -112,6 +197,9 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         print("mlaas: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Interrupted as error:
+        print(f"mlaas: interrupted: {error}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -19,6 +19,11 @@ CONNECTION_TIMEOUT = 20
 class Cluster(Protocol):
     """Processes that take tasks."""
 
+    @property
+    def workers(self) -> int:
+        """Tasks that run at the same time."""
+        ...
+
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``; a task whose worker dies is done by another.
 
@@ -33,6 +38,11 @@ class DaskCluster:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+
+    @property
+    def workers(self) -> int:
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         from distributed.scheduler import KilledWorker

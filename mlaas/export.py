@@ -18,10 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from mlaas.assembly import Assembler
 from mlaas.errors import ModelError, one_line
 from mlaas.features import columns
-from mlaas.trainers import FloatArray, Trainer
+from mlaas.trainers import TRAINERS, FloatArray, Trainer, Unfitted
 from tfaas.bundles import pack
 
 TOLERANCE = 1e-5
+MADE_UP_EVENTS = 100
+ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ def export_bundle(
     Raises:
         ModelError: ONNX can't express the model, or answers the reference events otherwise than the framework does.
     """
-    onnx_path, native_path = folder / "model.onnx", folder / f"model.{trainer.framework}"
+    framework = TRAINERS[trainer.framework]
+    onnx_path, native_path = folder / "model.onnx", folder / f"model{framework.suffix}"
     with _export_errors_translated():
         network_path = folder / "network.onnx"
         trainer.export(network_path)
         onnx.save(with_preprocessing(onnx.load(str(network_path)), assembler), str(onnx_path))
-        session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+        session = _session(onnx_path)
         answers = session.run(None, {"features": reference.inputs})[0]
     _check(reference, answers.reshape(len(answers), -1))
     files: dict[str, Path | bytes] = {
@@ -68,7 +71,7 @@ def export_bundle(
             }
         ),
     }
-    if trainer.save(native_path):
+    if trainer.save(native_path) and framework.bundled:
         files[native_path.name] = native_path
     if labels:
         files["labels.txt"] = "".join(f"{label}\n" for label in labels).encode()
@@ -78,11 +81,28 @@ def export_bundle(
 
 
 def check_exportable(trainer: Trainer) -> None:
-    """Find out before the training whether ONNX can express the model; raises ModelError."""
+    """Find out before the training whether ONNX can express the model, and answers as it does; raises ModelError."""
+    if isinstance(trainer, Unfitted):
+        trainer = trainer.trial()
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder, _export_errors_translated():
         path = Path(folder) / "network.onnx"
         trainer.export(path)
-        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = _session(path)
+        events = np.random.default_rng(1).random((MADE_UP_EVENTS, session.get_inputs()[0].shape[1]), np.float32)
+        events[:, ::5] = 0  # as the columns of absent objects are
+        answers = session.run(None, {"normalised": events})[0].reshape(len(events), -1)
+    expected = trainer.predict(events)
+    if not _agree(answers, expected):
+        raise ModelError(
+            f"the model can't be exported to ONNX: there, it answers made-up events with {answers[0, :3]}…, not"
+            f" {expected[0, :3]}…"
+        )
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY  # converters leave things behind that the runtime removes, and tells
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
@@ -127,8 +147,12 @@ def with_preprocessing(network: onnx.ModelProto, assembler: Assembler) -> onnx.M
     return onnx.compose.merge_models(preprocessing, network, io_map=[("preprocessed", "normalised")])
 
 
+def _agree(answers: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool:
+    return answers.shape == expected.shape and np.allclose(answers, expected, TOLERANCE, TOLERANCE)
+
+
 def _check(reference: ReferenceEvents, answers: npt.NDArray[Any]) -> None:
-    if np.allclose(answers, reference.outputs, TOLERANCE, TOLERANCE):
+    if _agree(answers, reference.outputs):
         return
     differences = np.abs(answers - reference.outputs).max(axis=1)
     worst = int(differences.argmax())

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ class TrainParams(BaseModel):
     shuffle: bool = Field(True, description="shuffle the events of a chunk in each epoch")
     chunk_size: int = Field(10_000, ge=1, description="events in a chunk")
     epochs: int = Field(10, ge=1, description="passes over the training part")
+    patience: int = Field(0, ge=0, description="epochs without a better validation loss that end it; 0 for never")
     batch_size: int = Field(100, ge=1, description="events in a step of the optimiser")
+    sample_events: int = Field(
+        1_000_000, ge=1, description="training events of a framework that takes all at once, 4 bytes a column each"
+    )
     identifier: tuple[str, ...] = Field((), description="branches that tell events apart; never features")
     branch: str | None = Field(None, description="the tree, such as Events; needed where a file has several")
     selected_branches: tuple[str, ...] = Field((), description="names and patterns; all branches when empty")
     exclude_branches: tuple[str, ...] = Field((), description="names and patterns that are left out")
-    hist: str | None = Field(None, description="accepted for compatibility: no histograms are drawn yet")
+    hist: str | None = Field(None, description="a folder, .pdf or .png for histograms of the training part")
     redirector: str = Field("", description="prefix of file names that are not local, such as root://host/")
     split: float = Field(0.2, gt=0, lt=1, description="fraction of the events held out as the test part")
     nan: float = Field(0.0, ge=-1e30, le=1e30, description="what a missing value becomes after normalisation")
@@ -43,7 +48,7 @@ class TrainParams(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
-        return {key: item for key, item in value.items() if item != ""} if isinstance(value, dict) else value
+        return {key: item for key, item in value.items() if item != ""} if isinstance(value, Mapping) else value
 
     @field_validator("identifier", "selected_branches", "exclude_branches", mode="before")
     @classmethod
@@ -55,6 +60,15 @@ class TrainParams(BaseModel):
             return tuple(lines(Path(value)))
         return tuple(name.strip() for name in value.split(",") if name.strip())
 
+    @field_validator("hist")
+    @classmethod
+    def _drawable(cls, value: str | None) -> str | None:
+        from mlaas.inspection import pages
+
+        if value is not None:
+            pages(Path(value))
+        return value
+
     @field_validator("nevts")
     @classmethod
     def _all_or_some(cls, value: int) -> int:
@@ -63,10 +77,12 @@ class TrainParams(BaseModel):
         return value
 
 
-def read_params(path: Path | None) -> TrainParams:
-    """The parameters in a file, or the defaults; raises ParameterError that names the field at fault."""
+def read_params(path: Path | Mapping[str, Any] | None) -> TrainParams:
+    """The parameters in a file, or given as content, or the defaults; raises ParameterError that names the field."""
     if path is None:
         return TrainParams()
+    if isinstance(path, Mapping):
+        return _validated(path, "params")
     try:
         fields = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
     except OSError as error:
@@ -75,6 +91,10 @@ def read_params(path: Path | None) -> TrainParams:
         raise ParameterError(f"{path} is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise ParameterError(f"{path} holds a {type(fields).__name__}: expected an object")
+    return _validated(fields, str(path))
+
+
+def _validated(fields: Mapping[str, Any], path: str) -> TrainParams:
     try:
         return TrainParams.model_validate(fields)
     except ValidationError as error:

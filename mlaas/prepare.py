@@ -1,17 +1,21 @@
 """Events assembled once, to train on many times: every step in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlaas.cluster import open_cluster
 from mlaas.dataset import Dataset, DatasetParams, EventData, PreparedDataset, prepare
 from mlaas.dataset.preparation import check_folder
 from mlaas.errors import ParameterError
 from mlaas.inputs import parse_files, parse_labels
+from mlaas.inspection import draw_histograms
 from mlaas.params import TrainParams, read_params
-from mlaas.progress import progress_bar
+from mlaas.progress import Update, progress_bar
 from mlaas.selection import Selection
 
 Tell = Callable[[str], None]
@@ -29,8 +33,8 @@ class PrepareOptions:
     files: str
     labels: str
     output: Path
-    params: Path | None = None
-    preproc: Path | None = None
+    params: Path | Mapping[str, Any] | None = None
+    preproc: Path | Mapping[str, Any] | None = None
     specs: Path | None = None
     dtype: str | None = None
     seed: int = 0
@@ -51,7 +55,7 @@ def prepare_events(options: PrepareOptions, tell: Tell) -> None:
         raise ParameterError("--dask and --processes are both given: expected one of them")
     params = read_params(options.params)
     check_folder(options.output)
-    selection = Selection.from_file(options.preproc)
+    selection = Selection.read(options.preproc)
     files, labels = parse_files(options.files, params.redirector), parse_labels(options.labels)
     with open_cluster(options.dask, options.processes) as cluster:
         with progress_bar("first pass") as update:
@@ -110,7 +114,7 @@ def dataset_params(params: TrainParams, seed: int) -> DatasetParams:
 
 
 def tell_dataset(dataset: EventData, params: TrainParams, tell: Tell) -> None:
-    """Say what the data are."""
+    """Say what the data are, and draw them where `params` ask for it."""
     for path, entries in dataset.entries.items():
         tell(f"{path}: {entries} events")
     for cut, left in dataset.cutflow.items():
@@ -121,10 +125,28 @@ def tell_dataset(dataset: EventData, params: TrainParams, tell: Tell) -> None:
         f"{len(dataset.features) - jagged} flat and {jagged} jagged features in {len(dataset.columns)} columns;"
         f" {', '.join(f'{count} {part}' for part, count in dataset.counts.items())} events"
     )
-    if params.hist:
-        tell("note: hist is not supported yet, no histograms are drawn")
     for note in dataset.notes:
         tell(f"note: {note}")
+    if params.hist:
+        with progress_bar("histograms") as update:
+            drawn = _draw(dataset, Path(params.hist), update)
+        tell(f"drawn: {', '.join(str(path) for path in drawn)}")
+
+
+def _draw(dataset: EventData, target: Path, progress: Update) -> list[Path]:
+    """Draw the features of the training part before and after normalisation; the files that were written."""
+    used = {feature.name: dataset.specs.branches[feature.name] for feature in dataset.features}
+    ranges = {name: (branch.minimum or 0.0, branch.maximum or 0.0) for name, branch in used.items()}
+    done = 0
+
+    def chunks() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        nonlocal done
+        for raw, labels in dataset.raw_chunks("train"):
+            yield raw, labels
+            done += len(labels)
+            progress(done, dataset.counts["train"])
+
+    return draw_histograms(target, dataset.features, ranges, chunks(), dataset.assembler.normalise)
 
 
 def _settings(params: TrainParams) -> dict[str, Any]:

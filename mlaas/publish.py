@@ -3,12 +3,14 @@
 import asyncio
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
-from mlaas.errors import PublishError
+from mlaas.errors import PublishError, listing
 from tfaas.bundles import ProofLimits, TFaaSError, current_user, publish
 from tfaas.registry import Database, Repository
 
@@ -26,15 +28,36 @@ class Published:
     reason: str
 
 
-def check_target(target: str) -> None:
-    """Raise PublishError unless a bundle could be published at a database or server URL; leaves nothing there."""
-    if _is_server(target):
-        try:
-            httpx.get(f"{target.rstrip('/')}/readyz", timeout=CONNECT_SECONDS).raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise PublishError(f"{target}: no server is ready there ({error})") from error
-    else:
-        asyncio.run(_check_database(target))
+@dataclass(frozen=True)
+class Existing:
+    """What a registry has of a model: alias → version, and who has published; both empty where there is none."""
+
+    aliases: dict[str, int] = field(default_factory=dict)
+    owners: set[str] = field(default_factory=set)
+
+
+def check_target(target: str, name: str, any_owner: bool = False) -> None:
+    """Find out whether a bundle could be published at a database or server URL; leaves nothing there.
+
+    Args:
+        name: of the model.
+        any_owner: whether the name may be one under which somebody else has published.
+
+    Raises:
+        PublishError: it could not.
+    """
+    owners = existing(target, name).owners
+    me = current_user()
+    others = sorted(owners - {"", me})
+    if me and others and me not in owners and not any_owner:
+        raise PublishError(
+            f"{target}: the model {name} belongs to {listing(others, 3)}: expected another --name, or --any-owner"
+        )
+
+
+def existing(target: str, name: str) -> Existing:
+    """What a database or server has of a model; raises PublishError where a model can't be published there."""
+    return _on_server(target, name) if _is_server(target) else asyncio.run(_in_database(target, name))
 
 
 def publish_bundle(archive: Path, target: str) -> Published:
@@ -44,6 +67,21 @@ def publish_bundle(archive: Path, target: str) -> Published:
         PublishError: the registry can't be reached or refuses the bundle; nothing has changed there.
     """
     return _upload(archive, target) if _is_server(target) else asyncio.run(_store(archive, target))
+
+
+def set_alias(target: str, name: str, number: int, alias: str) -> None:
+    """Let an alias of a model point at one of its versions, at a database or server URL; raises PublishError."""
+    if not _is_server(target):
+        asyncio.run(_set_alias(target, name, number, alias))
+        return
+    try:
+        answer = httpx.put(
+            f"{target.rstrip('/')}/models/{name}/aliases/{alias}", json={"version": number}, timeout=UPLOAD_SECONDS
+        )
+    except httpx.HTTPError as error:
+        raise PublishError(f"{target}: {error or type(error).__name__}") from error
+    if answer.status_code != httpx.codes.OK:
+        raise PublishError(f"{target} does not set the alias {alias}: {_reason(answer)}")
 
 
 def _is_server(target: str) -> bool:
@@ -77,30 +115,56 @@ def _reason(answer: httpx.Response) -> str:
         return f"status {answer.status_code}"
 
 
-async def _check_database(target: str) -> None:
+def _on_server(target: str, name: str) -> Existing:
+    base = target.rstrip("/")
+    try:
+        httpx.get(f"{base}/readyz", timeout=CONNECT_SECONDS).raise_for_status()
+        answer = httpx.get(f"{base}/models/{name}", timeout=CONNECT_SECONDS)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return Existing()
+        found = answer.raise_for_status().json()
+        return Existing(dict(found["aliases"]), {str(version["owner"]) for version in found["versions"]})
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise PublishError(f"{target}: no server is ready there ({error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PublishError(f"{target} answers something else than an inference server does") from error
+
+
+async def _in_database(target: str, name: str) -> Existing:
     try:
         file = Database(target).file
     except TFaaSError as error:
         raise PublishError(f"{target}: {error}") from error
-    if file is None:
-        await _upgrade(target)
-        return
-    # SQLite writes beside its file, too; a registry that is not there yet is made where the training has succeeded.
-    folder = next(parent for parent in file.resolve().parents if parent.exists())
-    for path in (file, folder):
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PublishError(f"{target}: {path} can't be written to")
-    if not folder.is_dir():
-        raise PublishError(f"{target}: {folder} is no folder")
-    if file.exists():
-        await _upgrade(target)
+    if file is not None:
+        # SQLite writes beside its file, too; a registry that is not there yet is made where the training has succeeded.
+        folder = next(parent for parent in file.resolve().parents if parent.exists())
+        for path in (file, folder):
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PublishError(f"{target}: {path} can't be written to")
+        if not folder.is_dir():
+            raise PublishError(f"{target}: {folder} is no folder")
+        if not file.exists():
+            return Existing()
+    async with _registry(target) as repository:
+        if name not in await repository.names():
+            return Existing()
+        owners = {record.owner for record in await repository.versions(name)}
+        return Existing(await repository.aliases(name), owners)
 
 
-async def _upgrade(target: str) -> None:
+async def _set_alias(target: str, name: str, number: int, alias: str) -> None:
+    async with _registry(target) as repository:
+        await repository.set_alias(name, alias, number)
+
+
+@asynccontextmanager
+async def _registry(target: str) -> AsyncIterator[Repository]:
+    """The registry at a database URL, with its tables up to date; turns its errors into PublishError."""
     database = None
     try:
         database = Database(target)
         await database.upgrade()
+        yield Repository(database)
     except (TFaaSError, OSError) as error:
         raise PublishError(f"{target}: {error}") from error
     finally:
@@ -109,13 +173,7 @@ async def _upgrade(target: str) -> None:
 
 
 async def _store(archive: Path, target: str) -> Published:
-    await _upgrade(target)
-    database = Database(target)
-    try:
-        with tempfile.TemporaryDirectory(prefix="mlaas-") as scratch:
-            record = await publish(Repository(database), archive, Path(scratch), ProofLimits(), current_user())
-    except TFaaSError as error:
-        raise PublishError(f"{target}: {error}") from error
-    finally:
-        await database.close()
+    with tempfile.TemporaryDirectory(prefix="mlaas-") as scratch:
+        async with _registry(target) as repository:
+            record = await publish(repository, archive, Path(scratch), ProofLimits(), current_user())
     return Published(record.name, record.number, record.runtime, record.runtime_reason)

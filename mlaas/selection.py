@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlaas.errors import SelectionError, suggestion
 from mlaas.expressions import Expression
 from mlaas.preproc import SECTIONS, Cut, NewBranch, Parser, entries, mapping, names, read_json
-from mlaas.readers.arrays import is_jagged, leaf_dtype
+from mlaas.readers.arrays import as_awkward, is_jagged, leaf_dtype
 from mlaas.readers.base import Branch, Events, Kind
 from mlaas.yamlfile import read_yaml
 
@@ -41,6 +41,11 @@ class Selection:
     removed: frozenset[str] = frozenset()
     digest: str = ""
     content: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def read(cls, source: str | Path | Mapping[str, Any] | None) -> Self:
+        """The selection in a file, or given as the content of one; see :meth:`from_file` and :meth:`from_dict`."""
+        return cls.from_dict(source) if isinstance(source, Mapping) else cls.from_file(source)
 
     @classmethod
     def from_file(cls, path: str | Path | None) -> Self:
@@ -135,7 +140,7 @@ class Selection:
         """Compute the new branches and the cuts for all ``events``.
 
         Args:
-            events: Branch name → awkward array, with at least the ``required`` branches.
+            events: Branch name → its values, with at least the ``required`` branches.
             entries: How many events these are.
 
         Returns:
@@ -145,7 +150,9 @@ class Selection:
         Raises:
             SelectionError: A result is not of the declared kind, or a cut is not a comparison.
         """
-        events = dict(events)
+        used = {name for new in self.new_branches for name in new.definition.names}
+        used |= {name for cut in self.cuts for name in cut.condition.names}
+        events = {name: as_awkward(values) if name in used else values for name, values in events.items()}
         for new in self.new_branches:
             events[new.name] = _define(new, events)
         kept = np.ones(entries, dtype=np.bool_)

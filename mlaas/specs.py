@@ -192,7 +192,7 @@ def selected_blocks(
     reader: Reader, unit: Unit, names: Sequence[str], selection: Selection
 ) -> Iterator[tuple[int, Selected]]:
     """First entry and events of every block of ``unit``, while a thread reads ahead."""
-    blocks = ((start, stop, reader.read(names, start, stop)) for start, stop in unit.ranges)
+    blocks = ((start, stop, reader.values(names, start, stop)) for start, stop in unit.ranges)
     for start, stop, events in read_ahead(blocks):
         yield start, selection.apply(events, stop - start)
 

@@ -1,15 +1,32 @@
-"""The user's model file: Python that defines `model(idim)`."""
+"""The user's model file: Python that defines `model(idim)` or `model(features)`."""
 
+import ast
+import inspect
 import runpy
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlaas.errors import ModelError, one_line
+from mlaas.features import Feature, width
+from mlaas.trainers.repeatable import standard_error_held_back
 
-HINTS = {"'lr'": "; Keras 3 spells it learning_rate"}
+# Part of a message → what to do about it, after the message.
+HINTS = {
+    "'lr'": "Keras 3 spells it learning_rate",
+    "'decay'": "Keras 3 takes a schedule, such as keras.optimizers.schedules.InverseTimeDecay, as learning_rate",
+    "No module named 'keras.layers.": "Keras 3 has every layer in keras.layers",
+    "No module named 'keras.wrappers": "return a scikit-learn estimator, or a Keras model, as it is",
+    "np_utils": "Keras 3 has to_categorical in keras.utils",
+    "No module named 'tensorflow.keras": "Keras 3 is imported as keras",
+    "No module named 'MLaaS4HEP": "jagged branches come padded and filled, ready for torch.nn.Linear",
+    "No module named 'torch'": "pip install 'hep-mlaas[torch]'",
+    "No module named 'xgboost'": "pip install 'hep-mlaas[xgboost]'",
+    "No module named 'lightgbm'": "pip install 'hep-mlaas[lightgbm]'",
+}
+LOUD_WHEN_LOADED = {"keras", "tensorflow"}
 
 
 def check_syntax(path: Path) -> None:
@@ -22,8 +39,11 @@ def check_syntax(path: Path) -> None:
         raise ModelError(_located(path, error)) from error
 
 
-def load_model_function(path: Path) -> Callable[[int], Any]:
+def load_model_function(path: Path) -> Callable[[Any], Any]:
     """The function `model` of a Python file; raises ModelError that names the line at fault."""
+    if LOUD_WHEN_LOADED & _imports(path):
+        with standard_error_held_back():
+            import keras  # noqa: F401 - so that the file finds it loaded
     sys.path.insert(0, str(path.resolve().parent))  # as for a script: modules beside it can be imported
     try:
         names = runpy.run_path(str(path))
@@ -35,12 +55,35 @@ def load_model_function(path: Path) -> Callable[[int], Any]:
     return function  # type: ignore[no-any-return]
 
 
-def build_model(function: Callable[[int], Any], width: int, path: Path) -> Any:
-    """What `model(idim)` returns for `width` inputs; raises ModelError that names the line at fault."""
+def build_model(function: Callable[[Any], Any], features: Sequence[Feature], path: Path) -> Any:
+    """What `model` returns for the number of columns, or for the features where that is its parameter's name.
+
+    Raises:
+        ModelError: it names the line at fault.
+    """
+    argument = list(features) if "features" in _parameters(function) else width(features)
     try:
-        return function(width)
+        return function(argument)
     except (Exception, SystemExit) as error:
         raise ModelError(_located(path, error)) from error
+
+
+def _parameters(function: Callable[[Any], Any]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)[:1]
+    except (TypeError, ValueError):  # some of those written in C
+        return []
+
+
+def _imports(path: Path) -> set[str]:
+    """The packages that a file imports itself."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 def _located(path: Path, error: BaseException) -> str:
@@ -50,5 +93,5 @@ def _located(path: Path, error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f", line {frames[-1].lineno}" if frames else ""
     message = one_line(str(error)) or "no message"
-    hint = next((hint for part, hint in HINTS.items() if part in message), "")
+    hint = next((f"; {hint}" for part, hint in HINTS.items() if part in message), "")
     return f"model file {path}{where}: {type(error).__name__}: {message[:500]}{hint}"

@@ -2,99 +2,150 @@
 
 import json
 import os
-import shutil
+import shlex
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlaas import __version__
+from mlaas.checkpoint import EpochResult, best_epoch
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
-from mlaas.errors import MlaasError, ParameterError, PublishError
+from mlaas.errors import MlaasError, ModelError, ParameterError
 from mlaas.export import check_exportable, export_bundle
+from mlaas.fitting import train_on_sample
 from mlaas.inputs import parse_files, parse_labels
+from mlaas.interrupts import Interrupted
+from mlaas.options import TrainOptions
 from mlaas.params import TrainParams, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
-from mlaas.publish import Published, check_target, publish_bundle
+from mlaas.publication import check_publication, publish_trained
+from mlaas.reporting import report_training
+from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
-from mlaas.trainers import Trainer, make_repeatable, make_trainer
-from mlaas.training import EpochResult, Evaluation, evaluate, reference_events, train
+from mlaas.trainers import TRAINERS, Trainer, is_sample_trainer, make_trainer
+from mlaas.trainers.repeatable import make_repeatable
+from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
+from mlaas.wholefile import write_whole
 from tfaas.bundles import InvalidRequest, current_user
 from tfaas.registry import check_name
 
 Tell = Callable[[str], None]
-FOUT_SUFFIXES = (".tar.gz", ".onnx", ".keras")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What `mlaas train` is asked for; see its `--help`."""
-
-    files: str
-    labels: str | None
-    model: Path
-    params: Path | None = None
-    preproc: Path | None = None
-    specs: Path | None = None
-    dtype: str | None = None
-    fout: Path | None = None
-    name: str | None = None
-    publish: str | None = None
-    seed: int = 0
-    summary: Path | None = None
-    skip_bad_files: bool = False
+FOUT_SUFFIXES = (".tar.gz", ".onnx", *(framework.suffix for framework in TRAINERS.values()))
 
 
 def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
-    """Run the whole pipeline.
+    """Run the whole pipeline, in a new folder of its own.
 
     Args:
         tell: called with each line that a person should read.
 
     Returns:
-        The summary, which is also written to `options.summary`.
+        The summary, which is also written to the folder and to `options.summary`.
 
     Raises:
         MlaasError: in one line, what the user can mend.
+        Interrupted: it was asked to stop; the folder has what `resume` needs.
     """
+    return _run(options, tell, None)
+
+
+def resume(path: Path, tell: Tell) -> dict[str, Any]:
+    """Go on with a run that was stopped or killed, to the same result as if it had been left alone.
+
+    Args:
+        path: the folder of the run.
+
+    Returns, raises: see `train_and_publish`.
+    """
+    run = RunFolder.open(path)
+    if run.summary.exists():
+        raise ParameterError(f"{path}: this run has ended; nothing is left to do")
+    return _run(run.options, tell, run)
+
+
+def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, Any]:
     started = time.perf_counter()
     params = read_params(options.params)
     name = _model_name(options)
     _check_outputs(options)
-    if options.publish:
-        check_target(options.publish)
-    selection = Selection.from_file(options.preproc)
+    condition = check_publication(options, name)
+    selection = Selection.read(options.preproc)
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
         tell_dataset(dataset, params, tell)
-        make_repeatable(options.seed)
-        model_function = load_model_function(options.model)
-        width = len(dataset.columns)
-        trainer = make_trainer(build_model(model_function, width, options.model), width, len(dataset.classes))
-        if trainer.classifies:
-            dataset.require_every_class()
-        check_exportable(trainer)
-        epochs = train(
-            trainer, dataset, params.epochs, params.batch_size, lambda result: tell(_epoch_line(result, params))
-        )
-        test = evaluate(trainer, dataset, "test")
-        if test is not None:
-            tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
-        summary = _summary(dataset, name, epochs, test)
-        published = _export_and_publish(options, trainer, dataset, name, summary, params, tell)
-    summary |= {
-        "version": published.version if published else None,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    if options.summary:
-        _write_whole(options.summary, (json.dumps(summary, indent=1) + "\n").encode())
+        trainer = _make_trainer(options, dataset)
+        with _folder(options, name, dataset, run) as folder:
+            trained = _train(name, trainer, dataset, params, folder, tell)
+            lineage = _lineage(options, dataset, params)
+            try:
+                _export(options, trained, lineage, folder.bundle, tell)
+            except ModelError as error:
+                dataset.notes.append(f"not exported: {error}")
+                raise
+            finally:
+                report_training(folder.path, trained, lineage, shlex.join(sys.argv))
+                tell(f"report: {folder.path / 'report.html'}")
+            published = publish_trained(options, trained, folder.bundle, condition, tell)
+            summary = _summary(trained) | published
+            summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
+            for path in (folder.summary, options.summary):
+                if path:
+                    write_whole(path, (json.dumps(summary, indent=1) + "\n").encode())
+            folder.checkpoint.unlink(missing_ok=True)
     return summary
+
+
+def _train(
+    name: str, trainer: Trainer, dataset: EventData, params: TrainParams, folder: RunFolder, tell: Tell
+) -> Trained:
+    def epoch_is_done(result: EpochResult) -> None:
+        tell(_epoch_line(result, params.epochs if trainer.streams else 1))
+
+    if is_sample_trainer(trainer):
+        epochs = train_on_sample(trainer, dataset, params, folder.checkpoint, epoch_is_done, tell)
+    else:
+        epochs = Training(trainer, dataset, params, folder.checkpoint, epoch_is_done).run()
+    test = evaluate(trainer, dataset, "test")
+    if test is not None:
+        tell(f"test: {_figures(test.loss, test.auc)} on {test.events} events that no epoch has seen")
+    return Trained(name, trainer, dataset, params, epochs, test)
+
+
+@contextmanager
+def _folder(options: TrainOptions, name: str, dataset: EventData, run: RunFolder | None) -> Iterator[RunFolder]:
+    """The folder of the run, new or gone on with."""
+    folder = run or RunFolder.create(options, name)
+    with folder.in_use():
+        try:
+            folder.require_same_data(dataset)
+            yield folder
+        except Interrupted as error:
+            raise Interrupted(f"{error}; to go on: mlaas train --resume {folder.path}") from error
+        finally:
+            if not run:
+                folder.discard_if_empty()
+
+
+def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
+    make_repeatable(options.seed)
+    model_function = load_model_function(options.model)
+    make_repeatable(options.seed)  # the frameworks, too, that the file has loaded
+    model = build_model(model_function, dataset.features, options.model)
+    trainer = make_trainer(model, len(dataset.columns), len(dataset.classes))
+    _check_format(trainer, options.fout)
+    if trainer.classifies:
+        dataset.require_every_class()
+    check_exportable(trainer)
+    return trainer
 
 
 def _model_name(options: TrainOptions) -> str:
@@ -120,6 +171,13 @@ def _check_outputs(options: TrainOptions) -> None:
             raise ParameterError(f"{option} {path}: folder {folder} can't be written to")
     if options.fout and not options.fout.name.endswith(FOUT_SUFFIXES):
         raise ParameterError(f"--fout {options.fout}: expected a name that ends in {', '.join(FOUT_SUFFIXES)}")
+
+
+def _check_format(trainer: Trainer, fout: Path | None) -> None:
+    """Find out before the training that the framework has the format that `--fout` names."""
+    expected = (".tar.gz", ".onnx", TRAINERS[trainer.framework].suffix)
+    if fout and not fout.name.endswith(expected):
+        raise ParameterError(f"--fout {fout}: a model of {trainer.framework} is saved as {', '.join(expected)}")
 
 
 def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selection) -> EventData:
@@ -151,8 +209,8 @@ def _open_dataset(options: TrainOptions, params: TrainParams, selection: Selecti
     return dataset
 
 
-def _epoch_line(result: EpochResult, params: TrainParams) -> str:
-    line = f"epoch {result.epoch}/{params.epochs}: loss {result.loss:.4f}"
+def _epoch_line(result: EpochResult, epochs: int) -> str:
+    line = f"epoch {result.epoch}/{epochs}: loss {result.loss:.4f}"
     if result.validation_loss is not None:
         line += f", validation {_figures(result.validation_loss, result.validation_auc)}"
     return f"{line}, {result.events_per_second:,.0f} events/s"
@@ -162,11 +220,12 @@ def _figures(loss: float, auc: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if auc is None else f", AUC {auc:.4f}")
 
 
-def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Evaluation | None) -> dict[str, Any]:
+def _summary(trained: Trained) -> dict[str, Any]:
+    dataset, epochs = trained.dataset, trained.epochs
+    best = best_epoch(epochs) or len(epochs)
     return {
-        "model": name,
-        "test_auc": test and test.auc,
-        "test_loss": test and test.loss,
+        "model": trained.name,
+        **_test_metrics(trained),
         "events": sum(dataset.counts.values()),
         "events_by_part": dict(dataset.counts),
         "features": [feature.name for feature in dataset.features],
@@ -175,56 +234,36 @@ def _summary(dataset: EventData, name: str, epochs: list[EpochResult], test: Eva
         "cutflow": dict(dataset.cutflow),
         "cutflow_by_file": dataset.cutflows,
         "notes": list(dataset.notes),
-        "epochs": [asdict(result) for result in epochs],
+        "best_epoch": next((asdict(result) for result in epochs if result.epoch == best), None),
     }
 
 
-def _export_and_publish(
-    options: TrainOptions,
-    trainer: Trainer,
-    dataset: EventData,
-    name: str,
-    summary: dict[str, Any],
-    params: TrainParams,
-    tell: Tell,
-) -> Published | None:
+def _test_metrics(trained: Trained) -> dict[str, Any]:
+    test = trained.test
+    return {
+        "test_auc": test and test.auc,
+        "test_loss": test and test.loss,
+        "epochs": [asdict(result) for result in trained.epochs],
+    }
+
+
+def _export(options: TrainOptions, trained: Trained, lineage: Mapping[str, Any], target: Path, tell: Tell) -> None:
+    """Write the bundle to `target`, and what `--fout` names."""
+    trainer, dataset = trained.trainer, trained.dataset
     about = {
-        "description": f"trained by mlaas on {summary['events']} events",
+        "description": f"trained by mlaas on {sum(dataset.counts.values())} events",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metrics": {key: summary[key] for key in ("test_auc", "test_loss", "epochs")},
-        "lineage": _lineage(options, dataset, params),
+        "metrics": _test_metrics(trained),
+        "lineage": lineage,
     }
     labels = [f"{label:g}" for label in dataset.classes] if trainer.classifies and len(dataset.classes) > 2 else []
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder:
         reference = reference_events(trainer, dataset)
-        bundle = export_bundle(trainer, dataset.assembler, reference, name, labels, about, Path(folder))
+        bundle = export_bundle(trainer, dataset.assembler, reference, trained.name, labels, about, Path(folder))
         if options.fout:
             _save(trainer, bundle, options.fout)
             tell(f"saved as {options.fout}")
-        if not options.publish:
-            return None
-        try:
-            published = publish_bundle(bundle, options.publish)
-        except PublishError as error:
-            raise PublishError(f"{error}; {_keep(bundle, options)}") from error
-    tell(f"published as {published.model}:{published.version}, served by {published.runtime}: {published.reason}")
-    return published
-
-
-def _keep(bundle: Path, options: TrainOptions) -> str:
-    """Put a bundle that could not be published where it is not lost; how to publish it later."""
-    if options.fout and options.fout.suffix == ".gz":
-        kept = options.fout.resolve()
-    else:
-        kept = Path(tempfile.mkdtemp(prefix="mlaas-kept-")) / bundle.name
-        shutil.copyfile(bundle, kept)
-    target = str(options.publish)
-    how = (
-        f"curl --data-binary @{kept} {target.rstrip('/')}/upload"
-        if target.startswith("http")
-        else f"tfaas upload {kept} --database {target}"
-    )
-    return f"the trained model is kept, publish it by: {how}"
+        write_whole(target, bundle)
 
 
 def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
@@ -244,23 +283,7 @@ def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> 
 
 def _save(trainer: Trainer, bundle: Path, target: Path) -> None:
     """Write what `--fout` names: the bundle, the ONNX file alone, or the framework's own format."""
-    names = {".onnx": "model.onnx", f".{trainer.framework}": f"model.{trainer.framework}"}
-    source = bundle.parent / names.get(target.suffix, bundle.name)
+    source = bundle if target.suffix == ".gz" else bundle.parent / f"model{target.suffix}"
     if not source.is_file():
         raise MlaasError(f"--fout {target}: {trainer.framework} can't save this model; expected .tar.gz or .onnx")
-    _write_whole(target, source)
-
-
-def _write_whole(target: Path, content: bytes | Path) -> None:
-    """Write a file that is there as a whole or not at all; raises MlaasError."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        if isinstance(content, Path):
-            shutil.copyfile(content, partial)
-        else:
-            partial.write_bytes(content)
-        partial.replace(target)
-    except OSError as error:
-        raise MlaasError(f"{target}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, source)

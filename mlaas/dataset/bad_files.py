@@ -94,4 +94,4 @@ def _read_through(
     needed = dict.fromkeys([*chosen, *selection.required(reader.branches), *roles])
     names = [name for name in needed if name in reader.branches]
     for start, stop in reader.blocks(names, reader.entries, BLOCK_BYTES):
-        reader.read(names, start, stop)
+        reader.values(names, start, stop)

@@ -29,7 +29,7 @@ class Recipe:
 
     def read(self, source: Source, number: int, start: int, stop: int, normalise: bool = True) -> Prepared:
         """Entries from ``start`` to ``stop`` of file ``number``, which is ``source``."""
-        events = source.reader.read(self.names, start, stop)
+        events = source.reader.values(self.names, start, stop)
         selected = self.selection.apply(events, stop - start)
         parts = self.split.of(source.reader.path, start, stop - start, selected.events)
         labels = source.labels(selected.events, stop - start)

@@ -52,6 +52,7 @@ def main() -> None:
         *("--labels", ",".join(str(label) for label in files.values())),
         *("--params", str(HERE / "params.json"), "--seed", "7", "--summary", str(summary_path)),
         *("--fout", str(bundle), "--publish", database),
+        *("--run", str(options.folder / "run")),
     )
     summary = json.loads(summary_path.read_text())
 

@@ -16,7 +16,9 @@ from mlaas.inspection.inspect import Inspection, event_blocks, numbers_of
 BINS = 100
 # Labels that get a line each; events of more are drawn together, for then the label is a quantity.
 MAX_CLASSES = 10
-_ROWS = 5
+_PANELS = 5
+# Events that are normalised at a time, whatever the size of a chunk.
+_EVENTS_AT_A_TIME = 4096
 
 Matrix = NDArray[np.float32]
 
@@ -69,19 +71,10 @@ def draw_histograms(
     """
     target = pages(target)
     panels = _panels(features, ranges, normalise)
-    for raw, labels in chunks:
-        normalised, mask = normalise(raw)
-        known = [label for panel in panels[:1] for label in panel.counts]
-        classes = np.unique(labels)
-        several = len({*known, *classes.tolist()}) <= MAX_CLASSES and None not in known
-        for label in classes.tolist() if several else [None]:
-            rows = slice(None) if label is None else labels == label
-            column = 0
-            for panel, feature in zip(panels, features, strict=True):
-                part = slice(column, column + feature.dimension)
-                there = mask[rows, part]
-                panel.fill(raw[rows, part][there], normalised[rows, part][there], label)
-                column += feature.dimension
+    for chunk, chunk_labels in chunks:
+        for start in range(0, len(chunk), _EVENTS_AT_A_TIME):
+            rows = slice(start, start + _EVENTS_AT_A_TIME)
+            _fill(panels, features, chunk[rows], chunk_labels[rows], normalise)
     return draw_panels(target, panels)
 
 
@@ -134,7 +127,7 @@ def draw_panels(target: Path, panels: Sequence[Panel]) -> list[Path]:
     Raises:
         MlaasError: They cannot be written.
     """
-    groups = [panels[start : start + _ROWS] for start in range(0, len(panels), _ROWS)]
+    groups = [panels[start : start + _PANELS] for start in range(0, len(panels), _PANELS)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix.lower() == ".pdf" or len(groups) == 1:
@@ -145,6 +138,28 @@ def draw_panels(target: Path, panels: Sequence[Panel]) -> list[Path]:
         ]
     except OSError as error:
         raise MlaasError(f"{target}: the histograms cannot be written: {error.strerror}") from error
+
+
+def _fill(
+    panels: Sequence[Panel],
+    features: Sequence[Feature],
+    raw: Matrix,
+    labels: NDArray[np.float32],
+    normalise: Callable[[Matrix], tuple[Matrix, NDArray[np.bool_]]],
+) -> None:
+    """Take in some events, float32 (n, width) and (n,)."""
+    normalised, mask = normalise(raw)
+    known = set(panels[0].counts)
+    classes = np.unique(labels)
+    several = len({*known, *classes.tolist()}) <= MAX_CLASSES and None not in known
+    for label in classes.tolist() if several else [None]:
+        rows = slice(None) if label is None else labels == label
+        column = 0
+        for panel, feature in zip(panels, features, strict=True):
+            part = slice(column, column + feature.dimension)
+            there = mask[rows, part]
+            panel.fill(raw[rows, part][there], normalised[rows, part][there], label)
+            column += feature.dimension
 
 
 def _panels(
@@ -168,17 +183,20 @@ def _panels(
 
 
 def _wide(low: float, high: float) -> tuple[float, float]:
-    """A range that is not empty and whose last bin has the largest value."""
-    span = high - low
-    margin = max(span * 1e-6, abs(high) * 1e-6, 1e-6)
-    return (low - (0.5 if not span else 0.0), high + (0.5 if not span else margin))
+    """A range that is not empty and has both values inside, also as they are in float32."""
+    margin = 1e-6 * max(high - low, abs(low), abs(high))
+    if low == high:
+        margin = max(0.5, margin)
+    return low - margin, high + margin
 
 
 def _page(panels: Sequence[Panel]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.3, 11.7), layout="constrained")
-    grid = figure.subplots(_ROWS, 2, squeeze=False)
+    figure = Figure(figsize=(8.3, 11.7))
+    # Fixed, since a layout that is fitted to its texts takes three times as long.
+    figure.subplots_adjust(left=0.08, right=0.97, bottom=0.03, top=0.97, wspace=0.2, hspace=0.3)
+    grid = figure.subplots(_PANELS, 2, squeeze=False)
     for row, axes in enumerate(grid):
         if row >= len(panels):
             for one in axes:
@@ -189,10 +207,11 @@ def _page(panels: Sequence[Panel]) -> Any:
             for label, histograms in sorted(panel.counts.items(), key=lambda item: (item[0] is None, item[0])):
                 counts, edges = histograms[side].to_numpy()
                 one.stairs(counts, edges, label=None if label is None else f"{label:g}")
-            one.set_title(f"{panel.title} {when} normalisation", fontsize="small", parse_math=False)
+            one.set_title(f"{panel.title} {when} normalisation", fontsize="small", y=1.0, parse_math=False)
             one.tick_params(labelsize="x-small")
+            one.locator_params(nbins=4)  # ticks are most of the time of a page
             if any(label is not None for label in panel.counts):
-                one.legend(fontsize="x-small")
+                one.legend(loc="upper right", fontsize="x-small")
     return figure
 
 

@@ -159,7 +159,7 @@ def _timed_blocks(
     """The events of each block, and the seconds that reading them took."""
     for start, end in reader.blocks(names, stop, BLOCK_BYTES):
         before = time.perf_counter()
-        events = reader.read(names, start, end)
+        events = reader.values(names, start, end)
         yield events, time.perf_counter() - before
         if progress is not None:
             progress(end, stop)

@@ -1,9 +1,45 @@
 """What the arrays of branches look like from outside: flat or jagged, of which numbers."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Jagged:
+    """Lists of numbers: event i has ``numbers[offsets[i]:offsets[i + 1]]``.
+
+    Attributes:
+        offsets: int64 (n + 1,), which need not begin with 0.
+    """
+
+    offsets: NDArray[np.int64]
+    numbers: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+# A number for each event (n,), or a list of them.
+Values: TypeAlias = NDArray[Any] | Jagged
+
+
+def as_awkward(value: Any) -> Any:
+    """``value`` as an awkward array; one that is stays as it is."""
+    import awkward as ak
+
+    if isinstance(value, Jagged):
+        return ak.Array(
+            ak.contents.ListOffsetArray(ak.index.Index64(value.offsets), ak.contents.NumpyArray(value.numbers))
+        )
+    return ak.Array(ak.contents.NumpyArray(value)) if isinstance(value, np.ndarray) else value
+
+
+def as_values(array: Any) -> Values:
+    """An awkward array of numbers or lists of numbers without awkward around them."""
+    return Jagged(*jagged_values(array)) if is_jagged(array) else flat_values(array)
 
 
 def is_jagged(value: Any) -> bool:
@@ -23,7 +59,9 @@ def leaf_dtype(value: Any) -> np.dtype[Any]:
 
 
 def flat_values(array: Any) -> NDArray[Any]:
-    """Numbers (n,) of a flat awkward array, not copied where possible."""
+    """Numbers (n,) of a flat array, not copied where possible."""
+    if isinstance(array, np.ndarray):
+        return array
     import awkward as ak
 
     layout = getattr(array, "layout", None)
@@ -34,7 +72,9 @@ def flat_values(array: Any) -> NDArray[Any]:
 
 
 def jagged_values(array: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Offsets (n + 1,) and numbers of a jagged awkward array; event i has ``numbers[offsets[i]:offsets[i + 1]]``."""
+    """Offsets (n + 1,) and numbers of a jagged array; see :class:`Jagged`."""
+    if isinstance(array, Jagged):
+        return array.offsets, array.numbers
     import awkward as ak
 
     layout = array.layout

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
+from mlaas.readers.arrays import Values
+
 Kind = Literal["flat", "jagged"]
-# Awkward Array ships no types that mypy follows; every array of a branch goes by this name.
+# Branch name → its values in some events, as plain numpy arrays, or as an awkward array where expressions need it.
 Events: TypeAlias = dict[str, Any]
 
 
@@ -53,6 +55,10 @@ class Reader(Protocol):
         Raises:
             DataError: A branch is not there, or the file is damaged or out of reach.
         """
+        ...
+
+    def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
+        """As ``read``, without awkward arrays, which take longer to make than small branches to read."""
         ...
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:

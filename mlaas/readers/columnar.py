@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.errors import DataError, suggestion
+from mlaas.readers.arrays import Jagged, Values, as_awkward
 from mlaas.readers.base import Branch, Events, Kind, cut_blocks
 from mlaas.readers.failures import translated
 from mlaas.readers.locations import is_remote
@@ -93,6 +94,10 @@ class ColumnReader:
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """See :meth:`mlaas.readers.base.Reader.read`."""
+        return {name: as_awkward(values) for name, values in self.values(names, start, stop).items()}
+
+    def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
+        """See :meth:`mlaas.readers.base.Reader.values`."""
         self._check(names)
         stop = min(stop, self.entries)
         start = min(max(start, 0), stop)
@@ -104,12 +109,12 @@ class ColumnReader:
                 table = self._file.table(columns, start, stop)
                 if table.num_rows != stop - start:
                     raise ValueError(f"{table.num_rows} of {stop - start} events are there")
-            events: Events = {}
+            found: dict[str, Values] = {}
             for name in names:
                 leaf = self._leaves[name]
                 with translated(self.path, f"branch {name} cannot be read (entries {start} to {stop})"):
-                    events[name] = _array(table.column(leaf.column), leaf.steps)
-            return events
+                    found[name] = _values(table.column(leaf.column), leaf.steps)
+            return found
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""
@@ -175,9 +180,8 @@ def _leaves(name: str, kind: Any, steps: tuple[_Step, ...]) -> Iterator[tuple[st
         yield name, steps, "", f"its type {kind} is not a number or a list of numbers"
 
 
-def _array(column: Any, steps: Sequence[_Step]) -> Any:
-    """Awkward array of a leaf of ``column``; lists in lists become one list of all their numbers."""
-    import awkward as ak
+def _values(column: Any, steps: Sequence[_Step]) -> Values:
+    """Values of a leaf of ``column``; lists in lists become one list of all their numbers."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -195,10 +199,8 @@ def _array(column: Any, steps: Sequence[_Step]) -> Any:
         ends = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         offsets = ends if offsets is None else ends[offsets]
         array = array.flatten()
-    values = ak.contents.NumpyArray(_numbers(array))
-    if offsets is None:
-        return ak.Array(values)
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), values))
+    values = _numbers(array)
+    return values if offsets is None else Jagged(offsets, values)
 
 
 def _numbers(array: Any) -> NDArray[Any]:

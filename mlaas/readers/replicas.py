@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from mlaas.errors import DataError
+from mlaas.readers.arrays import Values
 from mlaas.readers.base import Branch, Events, Reader
 from mlaas.readers.failures import OutOfReach, Unreadable
 from mlaas.readers.locations import basename
@@ -49,6 +50,10 @@ class ReplicaReader:
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """See :meth:`mlaas.readers.base.Reader.read`."""
         return self._wherever_it_works(lambda reader: reader.read(names, start, stop), Unreadable)
+
+    def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
+        """See :meth:`mlaas.readers.base.Reader.values`."""
+        return self._wherever_it_works(lambda reader: reader.values(names, start, stop), Unreadable)
 
     def blocks(self, names: Sequence[str], stop: int, max_bytes: int) -> list[tuple[int, int]]:
         """See :meth:`mlaas.readers.base.Reader.blocks`."""

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from mlaas.readers.base import Branch, Events
+from mlaas.readers.arrays import Values, as_values
+from mlaas.readers.base import Branch
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 # uproot's names for collections that have none of their own; their parts have names at the top level.
@@ -39,13 +40,13 @@ class RNTupleTable:
                 # The array that is read has the field of the column too.
                 self._leaves[name] = found._replace(fields=(field, *found.fields), simple=False)
 
-    def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
-        """Arrays of ``names``; RNTuple pages are decompressed by the calling thread."""
+    def values(self, names: Sequence[str], start: int, stop: int, threads: int) -> dict[str, Values]:
+        """Values of ``names``; RNTuple pages are decompressed by the calling thread."""
         wanted = set(names)
         arrays = self._table.arrays(
             filter_name=lambda path: path in wanted, entry_start=start, entry_stop=stop, array_cache=None
         )
-        return {name: numbers(arrays, self._leaves[name]) for name in names}
+        return {name: as_values(numbers(arrays, self._leaves[name])) for name in names}
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the clusters end."""

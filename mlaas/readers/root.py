@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from mlaas.errors import DataError, listing, suggestion
+from mlaas.readers.arrays import Values, as_awkward
 from mlaas.readers.base import Branch, Events, cut_blocks
 from mlaas.readers.failures import OutOfReach, Unreadable, translated
 from mlaas.readers.locations import XROOTD_SCHEMES, is_remote, local_path, scheme
@@ -28,7 +29,7 @@ class Table(Protocol):
 
     def __init__(self, table: Any) -> None: ...
 
-    def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events: ...
+    def values(self, names: Sequence[str], start: int, stop: int, threads: int) -> dict[str, Values]: ...
 
     def boundaries(self, names: Sequence[str]) -> list[int]: ...
 
@@ -84,6 +85,10 @@ class RootReader:
 
     def read(self, names: Sequence[str], start: int, stop: int) -> Events:
         """See :meth:`mlaas.readers.base.Reader.read`."""
+        return {name: as_awkward(values) for name, values in self.values(names, start, stop).items()}
+
+    def values(self, names: Sequence[str], start: int, stop: int) -> dict[str, Values]:
+        """See :meth:`mlaas.readers.base.Reader.values`."""
         self._check(names)
         stop = min(stop, self.entries)
         start = min(max(start, 0), stop)
@@ -93,11 +98,11 @@ class RootReader:
         with self._lock:
             try:
                 with self._translated(f"cannot be read (entries {start} to {stop})"):
-                    events = self._table.read(names, start, stop, threads)
-                    for name, array in events.items():
-                        if len(array) != stop - start:
-                            raise ValueError(f"branch {name} has {len(array)} of {stop - start} events")
-                    return events
+                    found = self._table.values(names, start, stop, threads)
+                    for name, values in found.items():
+                        if len(values) != stop - start:
+                            raise ValueError(f"branch {name} has {len(values)} of {stop - start} events")
+                    return found
             except OutOfReach:
                 raise
             except Unreadable as error:
@@ -142,7 +147,7 @@ class RootReader:
         for name in names:
             try:
                 with self._translated(f"branch {name} is damaged between entries {start} and {stop}"):
-                    self._table.read([name], start, stop, 1)
+                    self._table.values([name], start, stop, 1)
             except Unreadable as error:
                 return error
         return None

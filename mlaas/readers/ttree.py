@@ -1,16 +1,21 @@
 """The branches of a TTree."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from mlaas.readers.base import Branch, Events
+from mlaas.readers.arrays import Values, as_values
+from mlaas.readers.base import Branch
+from mlaas.readers.baskets import PlainBranch, StoredBytes, is_local
 from mlaas.readers.failures import reason
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 # Members of every TObject.
 _BOOKKEEPING = ("fBits", "fUniqueID")
+# Compressed size of a basket from which threads are worth what they cost.
+_BYTES_FOR_THREADS = 4 << 10
 
 
 class TTreeTable:
@@ -27,6 +32,9 @@ class TTreeTable:
         self.skipped: dict[str, str] = {}
         self._leaves: dict[str, Leaf] = {}
         self._sources: dict[str, Any] = {}
+        self._plain: dict[str, PlainBranch | None] = {}
+        self._sizes: dict[int, int] = {}
+        self._local = is_local(table.file.source)
         taken: set[str] = set()
         for path, source in table.iteritems(recursive=True, full_paths=True):
             if len(source.branches):
@@ -64,36 +72,75 @@ class TTreeTable:
         from uproot.deserialization import DeserializationError
 
         try:
-            events = self.read(names, 0, 1, 1)
+            events = self.values(names, 0, 1, 1)
         except (DeserializationError, NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
             return reason(error)
         short = [name for name, array in events.items() if not len(array)]
         return "it has no events" if short else None
 
-    def read(self, names: Sequence[str], start: int, stop: int, threads: int) -> Events:
-        """Arrays of ``names``, decompressed by ``threads`` threads that end with the call."""
-        import uproot
-
-        executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
-        try:
-            sources = {self._sources[name].cache_key: self._sources[name] for name in names}
+    def values(self, names: Sequence[str], start: int, stop: int, threads: int) -> dict[str, Values]:
+        """Values of ``names``, decompressed by ``threads`` threads that end with the call."""
+        found = self._plain_values(names, start, stop, threads)
+        others = [name for name in names if name not in found]
+        if not others:
+            return found
+        sources = {self._sources[name].cache_key: self._sources[name] for name in others}
+        with _executor(threads) as executor:
             arrays = _arrays(self._tree, sources, start, stop, executor)
-        finally:
-            executor.shutdown()
-        return {name: numbers(arrays[self._sources[name].cache_key], self._leaves[name]) for name in names}
+        for name in others:
+            found[name] = as_values(numbers(arrays[self._sources[name].cache_key], self._leaves[name]))
+        return found
+
+    def _plain_values(self, names: Sequence[str], start: int, stop: int, threads: int) -> dict[str, Values]:
+        """Values of those of ``names`` that can be read without uproot."""
+        branches = {name: branch for name in names if (branch := self._plain_branch(name)) is not None}
+        places = [place for branch in branches.values() for place in branch.places(start, stop)]
+        stored = StoredBytes(self._tree.file.source, places, merge=self._local)
+        compressed = sum(last - first for first, last in places)
+        worthwhile = compressed > _BYTES_FOR_THREADS * max(len(places), len(branches))
+        done: dict[str, Values | None]
+        if threads > 1 and worthwhile:
+            with _executor(threads) as executor:
+                tasks = {name: executor.submit(branch.read, stored, start, stop) for name, branch in branches.items()}
+                done = {name: task.result() for name, task in tasks.items()}
+        else:
+            done = {name: branch.read(stored, start, stop) for name, branch in branches.items()}
+        return {name: values for name, values in done.items() if values is not None}
+
+    def _plain_branch(self, name: str) -> PlainBranch | None:
+        if name not in self._plain:
+            self._plain[name] = PlainBranch.of(self._sources[name]) if self._leaves[name].simple else None
+        return self._plain[name]
 
     def boundaries(self, names: Sequence[str]) -> list[int]:
         """Entries at which the baskets of all ``names`` end."""
-        common = set(self._sources[names[0]].entry_offsets)
+        common = set(self._entry_offsets(names[0]))
         for name in names[1:]:
-            common.intersection_update(self._sources[name].entry_offsets)
+            common.intersection_update(self._entry_offsets(name))
         return sorted(int(offset) for offset in common)
+
+    def _entry_offsets(self, name: str) -> Sequence[int]:
+        plain = self._plain_branch(name)
+        return self._sources[name].entry_offsets if plain is None else plain.entry_offsets
 
     def bytes_per_entry(self, names: Sequence[str]) -> float:
         """Uncompressed size of an event, averaged over the tree."""
         sources = {id(self._sources[name]): self._sources[name] for name in names}
-        total = sum(int(source.uncompressed_bytes) for source in sources.values())
-        return total / max(1, self.entries)
+        for key in sources.keys() - self._sizes.keys():
+            self._sizes[key] = int(sources[key].uncompressed_bytes)
+        return sum(self._sizes[key] for key in sources) / max(1, self.entries)
+
+
+@contextmanager
+def _executor(threads: int) -> Iterator[Any]:
+    """Runs tasks on so many threads, or at once where it is one."""
+    import uproot
+
+    executor = uproot.ThreadPoolExecutor(threads) if threads > 1 else uproot.source.futures.TrivialExecutor()
+    try:
+        yield executor
+    finally:
+        executor.shutdown()
 
 
 def _arrays(tree: Any, sources: dict[str, Any], start: int, stop: int, executor: Any) -> dict[str, Any]:

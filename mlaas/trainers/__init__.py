@@ -1,12 +1,8 @@
 """One trainer a framework, behind one protocol."""
 
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +10,8 @@ import numpy.typing as npt
 from mlaas.errors import ModelError
 
 FloatArray = npt.NDArray[np.float32]
+Validation = tuple[FloatArray, FloatArray, FloatArray | None]
+"""Events (n, width), labels (n,) and weights (n,)."""
 
 
 class Trainer(Protocol):
@@ -22,6 +20,8 @@ class Trainer(Protocol):
     framework: str
     classifies: bool
     """Whether the loss compares with the index of a class; with the label itself otherwise."""
+    streams: bool
+    """Whether `fit` is called for each chunk of each epoch; else all events are needed at once, for `fit_sample`."""
 
     def fit(self, x: FloatArray, y: FloatArray, batch_size: int, weights: FloatArray | None = None) -> float:
         """One pass over a chunk: (n, width), (n,) and the weights (n,) of its events → mean loss."""
@@ -35,11 +35,13 @@ class Trainer(Protocol):
         """(n, width) normalised → (n, outputs)."""
         ...
 
-    def weights(self) -> Any:
-        """The weights as they are now, to go back to."""
+    def state(self) -> bytes:
+        """All that training goes on from: weights, optimiser, generators of random numbers."""
         ...
 
-    def restore(self, weights: Any) -> None: ...
+    def resume(self, state: bytes) -> None:
+        """Go back to a state; the same chunks then give the same weights as they gave from there."""
+        ...
 
     def save(self, path: Path) -> bool:
         """Write the model in the framework's own format; False where the framework can't."""
@@ -50,41 +52,87 @@ class Trainer(Protocol):
         ...
 
 
+class SampleTrainer(Trainer, Protocol):
+    """A model that needs all its events at once."""
+
+    def fit_sample(
+        self, x: FloatArray, y: FloatArray, weights: FloatArray | None, validation: Validation | None
+    ) -> float:
+        """Train on (n, width), (n,) and weights (n,) → mean loss; `validation` is for early stopping."""
+        ...
+
+
+def is_sample_trainer(trainer: Trainer) -> TypeGuard[SampleTrainer]:
+    """Whether it is fitted by `fit_sample`."""
+    return not trainer.streams
+
+
+@runtime_checkable
+class Unfitted(Protocol):
+    """A trainer whose model takes its form only when it is fitted."""
+
+    def trial(self) -> Trainer:
+        """The same model fitted to a few made-up events; this one stays as it is.
+
+        Raises:
+            ModelError: it can't be fitted.
+        """
+        ...
+
+
+class Make(Protocol):
+    """Makes the trainer of what `model(idim)` has returned, for the columns and classes of the data."""
+
+    def __call__(self, model: Any, width: int, classes: int) -> Trainer: ...
+
+
+@dataclass(frozen=True)
+class Framework:
+    """How models of one framework are trained and saved.
+
+    Attributes:
+        make: Makes a trainer; raises ImportError where a package is absent.
+        suffix: Of files in the framework's own format.
+        bundled: Whether such a file goes into the bundle; it must not run code when it is loaded.
+        extra: What of this package to install for it; None for what is always there.
+    """
+
+    make: Make
+    suffix: str
+    bundled: bool = True
+    extra: str | None = None
+
+
 def _keras(model: Any, width: int, classes: int) -> Trainer:
     from mlaas.trainers.keras import KerasTrainer
 
     return KerasTrainer(model, width, classes)
 
 
-TRAINERS: dict[str, Callable[[Any, int, int], Trainer]] = {"keras": _keras}
+def _sklearn(model: Any, width: int, classes: int) -> Trainer:
+    from mlaas.trainers.sklearn import make_sklearn_trainer
+
+    return make_sklearn_trainer(model, width, classes)
 
 
-def make_repeatable(seed: int) -> None:
-    """Let the same seed on the same machine give the same weights; call it before the model is made."""
-    with _standard_error_held_back():
-        import keras
-        import tensorflow as tf
+def _xgboost(model: Any, width: int, classes: int) -> Trainer:
+    from mlaas.trainers.xgboost import make_xgboost_trainer
 
-    keras.utils.set_random_seed(seed)  # Python's and numpy's generators too
-    tf.config.experimental.enable_op_determinism()
+    return make_xgboost_trainer(model, width, classes)
 
 
-@contextmanager
-def _standard_error_held_back() -> Iterator[None]:
-    """Keep what TensorFlow's libraries write while they are loaded from burying our messages, unless it fails."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(terminal, held.read())
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+def _lightgbm(model: Any, width: int, classes: int) -> Trainer:
+    from mlaas.trainers.lightgbm import LightGBMTrainer
+
+    return LightGBMTrainer(model, width, classes)
+
+
+TRAINERS: dict[str, Framework] = {
+    "keras": Framework(_keras, ".keras"),
+    "sklearn": Framework(_sklearn, ".joblib", bundled=False, extra="sklearn"),
+    "xgboost": Framework(_xgboost, ".ubj", extra="xgboost"),
+    "lightgbm": Framework(_lightgbm, ".txt", extra="lightgbm"),
+}
 
 
 def make_trainer(model: Any, width: int, classes: int) -> Trainer:
@@ -98,10 +146,22 @@ def make_trainer(model: Any, width: int, classes: int) -> Trainer:
         ModelError: of no framework that can be trained here, or it doesn't fit the data.
     """
     for base in type(model).__mro__:
-        framework = base.__module__.partition(".")[0]
-        if framework in TRAINERS:
-            return TRAINERS[framework](model, width, classes)
+        name = base.__module__.partition(".")[0]
+        if name in TRAINERS:
+            return _made(name, model, width, classes)
     raise ModelError(
         f"model(idim) returned a {type(model).__module__}.{type(model).__qualname__}:"
-        f" expected a compiled model of {', '.join(TRAINERS)}"
+        f" expected a compiled model of keras, or a model of {', '.join(name for name in TRAINERS if name != 'keras')}"
     )
+
+
+def _made(name: str, model: Any, width: int, classes: int) -> Trainer:
+    framework = TRAINERS[name]
+    try:
+        return framework.make(model, width, classes)
+    except ImportError as error:
+        if framework.extra is None:
+            raise
+        raise ModelError(
+            f"a model of {name} needs {error.name}, which is not installed: pip install 'hep-mlaas[{framework.extra}]'"
+        ) from error

@@ -159,7 +159,7 @@ def test_only_the_first_epoch_reads_small_data(samples: list[Sample], monkeypatc
     with Dataset(paths(samples), [1, 0], PHYSICS) as dataset:
         first = next(dataset.chunks("test"))
         for reader in dataset.sources.readers:
-            reader.read = None  # type: ignore[assignment, method-assign]
+            reader.values = None  # type: ignore[assignment, method-assign]
         kept = epochs(dataset, "train")
         np.testing.assert_array_equal(next(dataset.chunks("test")).x, first.x)
     monkeypatch.setattr(streams, "KEPT_BYTES", 1000)
@@ -167,7 +167,7 @@ def test_only_the_first_epoch_reads_small_data(samples: list[Sample], monkeypatc
         for one, other in zip(kept, epochs(dataset, "train"), strict=True):
             np.testing.assert_array_equal(one, other)
         for reader in dataset.sources.readers:
-            reader.read = None  # type: ignore[assignment, method-assign]
+            reader.values = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             next(dataset.chunks("train"))
 

@@ -1,6 +1,5 @@
 """Training loops of frameworks get every event once, in batches of the size that they ask for."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,6 @@ def test_tensorflow_trains_on_it(dataset: Dataset) -> None:
     assert np.isfinite(history.history["val_loss"]).all()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_torch_loads_it(dataset: Dataset) -> None:
     from torch.utils.data import DataLoader
 

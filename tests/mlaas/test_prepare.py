@@ -15,6 +15,9 @@ from mlaas.cluster import open_cluster
 from mlaas.dataset import PARTS, Dataset, DatasetParams, EventData, PreparedDataset, prepare
 from mlaas.dataset import arrowfiles as arrows
 from mlaas.errors import DataError, ParameterError
+from mlaas.inspection import histograms as drawing
+from mlaas.params import TrainParams
+from mlaas.prepare import tell_dataset
 from mlaas.selection import Selection
 from tests.mlaas.samples import make_sample
 from tests.mlaas.test_train import MLAAS, MODEL
@@ -175,10 +178,42 @@ def test_nothing_half_written_stays(files: list[str], tmp_path: Path, monkeypatc
             prepare(dataset, tmp_path / "there", {})
         with pytest.raises(ParameterError, match="there is no folder"):
             prepare(dataset, tmp_path / "no" / "folder", {})
-        dataset.sources.readers[1].read = None  # type: ignore[assignment, method-assign]
+        dataset.sources.readers[1].values = None  # type: ignore[assignment, method-assign]
         with pytest.raises(TypeError):
             prepare(dataset, tmp_path / "new", {})
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_the_training_part_is_drawn_from_files_and_from_prepared_events(
+    files: list[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    draw_panels = drawing.draw_panels
+
+    def draw(target: Path, panels: Any) -> list[Path]:
+        drawn.append(panels)
+        return draw_panels(target, panels)
+
+    monkeypatch.setattr(drawing, "draw_panels", draw)
+    monkeypatch.setattr(drawing, "_EVENTS_AT_A_TIME", 7)
+    told: list[str] = []
+    with opened(files) as live, PreparedDataset(folder, PARAMS) as prepared:
+        for dataset, target in ((live, tmp_path / "live"), (prepared, tmp_path / "prepared.pdf")):
+            tell_dataset(dataset, TrainParams(hist=str(target)), told.append)
+            for panel in drawn[-1]:
+                if panel.title in ("met", "i_int32"):  # one value in every event
+                    for side in (0, 1):
+                        counts = {label: one[side].sum() for label, one in panel.counts.items()}
+                        assert counts == dataset.class_counts["train"], panel.title
+        for one, other in zip(*drawn, strict=True):
+            for label, histograms in one.counts.items():
+                for mine, others in zip(histograms, other.counts[label], strict=True):
+                    np.testing.assert_array_equal(mine.values(), others.values())
+    assert [line for line in told if "drawn" in line] == [
+        f"drawn: {tmp_path}/live/histograms.pdf", f"drawn: {tmp_path}/prepared.pdf",
+    ]  # fmt: skip
+    with pytest.raises(ParameterError, match=r"hist: x\.svg ends in \.svg; expected \.pdf"):
+        TrainParams(hist="x.svg")
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

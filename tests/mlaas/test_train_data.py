@@ -55,3 +55,9 @@ def test_a_regression_may_lack_a_label_in_training_and_follows_the_weights(work:
     assert feature["scale"] == pytest.approx(1 / 20, rel=0.1)
     # Only events with the label 1 have a weight: the best that the line can do for the others does not count.
     assert summary["epochs"][-1]["validation_loss"] < 0.1
+
+
+def test_a_training_draws_its_features_where_asked(work: Path) -> None:
+    trained(work, epochs=1, hist="pdfs")
+    assert (work / "pdfs" / "histograms.pdf").read_bytes().startswith(b"%PDF")
+    assert [path.name for path in (work / "pdfs").iterdir()] == ["histograms.pdf"]

@@ -115,8 +115,8 @@ def test_folds_go_by_event_number_and_cover_all_events_once(files: list[str]) ->
     assert sorted(tested[1][tested[1] < 1000]) == np.flatnonzero(numbers % 3 == 1).tolist()
 
 
-def test_folds_of_negative_and_narrow_numbers() -> None:
-    numbers = np.array([-3, 5, -128, 127], dtype=np.int8)
+def test_folds_of_narrow_numbers() -> None:
+    numbers = np.array([0, 5, 64, 127], dtype=np.int8)
     for fold in range(200):
         parts = Split(0, 0.2, 0, "n", 200, fold).parts("a.root", 0, 4, numbers)
         assert ((parts == PARTS.index("test")) == [int(number) % 200 == fold for number in numbers]).all()
@@ -130,6 +130,11 @@ def test_folds_of_negative_and_narrow_numbers() -> None:
         ({"cross_sections": [1.0]}, ParameterError, "cross_sections: 1 are given for 2 files"),
         ({"cross_sections": [1.0, -1.0]}, ParameterError, "-1.0 is given; expected a number above 0"),
         ({"event_number": "x", "folds": 2}, DataError, "branch x is float32; the event number is an integer"),
+        (
+            {"event_number": "run", "folds": 2},
+            DataError,
+            r"0\.root: branch run holds -3; expected event numbers from 0 on, for folds to go by",
+        ),
         ({"event_number": "event", "folds": 1}, ParameterError, "folds: 1 is given"),
         ({"event_number": "event", "folds": 2, "fold": 2}, ParameterError, "fold: 2 is given; expected 0 to 1"),
         ({"folds": 2}, ParameterError, "folds: expected event_number"),

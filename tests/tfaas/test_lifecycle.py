@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +13,19 @@ import pytest
 
 from tests.networks import linear_onnx
 from tests.servers import Server, running_server
+from tests.tfaas.conftest import new_postgresql_database
 from tests.tfaas.test_server_process import tfaas
 from tfaas.bundles.publish import pack
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on each kind of database."""
+    options = []
+    if request.param == "postgresql":
+        options = ["--database", new_postgresql_database(request.getfixturevalue("postgresql"))]
+    with running_server(tmp_path_factory.mktemp(request.param) / "data", *options) as server:
+        yield server
 
 
 def bundle(name: str, weight: float, tmp_path: Path, **params: object) -> bytes:
@@ -154,8 +166,8 @@ def test_50_uploads_of_one_name_while_50_clients_predict(server: Server, tmp_pat
     assert {float(answer[0]) for answer in got} <= {float(number) for number in range(1, 51)}
 
 
-def test_the_command_line_does_the_same(tmp_path: Path) -> None:
-    registry = ("--database", f"sqlite:///{tmp_path / 'r.db'}", "--data-dir", str(tmp_path))
+def test_the_command_line_does_the_same(database_url: str, tmp_path: Path) -> None:
+    registry = ("--database", database_url, "--data-dir", str(tmp_path))
     content = bundle("m", 1, tmp_path, tags=["run3"])
     (tmp_path / "m.tar.gz").write_bytes(content)
     tfaas("upload", str(tmp_path / "m.tar.gz"), *registry)

@@ -51,9 +51,7 @@ def convert(source: ModelSource, manifest: Manifest, folder: Path) -> Converted:
     framework, version, ordered = kind.framework, kind.read_version(source.path), inputs == order
     try:
         function_to_onnx(reference.function, target, inputs)
-        difference = _difference(
-            reference, RUNTIMES["onnx"](target, 1), manifest.accepts_missing, TOLERANCES["float32"]
-        )
+        difference = _difference(reference, RUNTIMES["onnx"](target, 1), manifest, TOLERANCES["float32"])
     except Exception as error:  # noqa: BLE001 - TensorFlow serves instead, and the reason is kept
         reason = f"tf2onnx can't convert it: {first_line(error)}"
         return Converted(packed, framework, version, "tensorflow", reason, ordered)
@@ -102,7 +100,7 @@ def with_precision(converted: Converted, manifest: Manifest, folder: Path) -> Co
         before, after = RUNTIMES["onnx"](converted.path, 1), RUNTIMES["onnx"](target, 1)
     except Exception as error:
         raise InvalidBundle(f"the model can't be made {precision}: {first_line(error)}") from error
-    difference = _difference(before, after, manifest.accepts_missing, TOLERANCES[precision])
+    difference = _difference(before, after, manifest, TOLERANCES[precision])
     if difference:
         raise InvalidBundle(f"in {precision} the model differs from itself in float32: {difference}")
     return replace(converted, path=target, reason=f"{converted.reason}; in {precision}")
@@ -250,10 +248,10 @@ def function_to_onnx(function: Any, target: Path, order: Sequence[str] = ()) -> 
     target.write_bytes(model.SerializeToString())
 
 
-def _difference(reference: Session, converted: Session, missing: bool, tolerance: Tolerance) -> str:
+def _difference(reference: Session, converted: Session, manifest: Manifest, tolerance: Tolerance) -> str:
     """Where two sessions answer differently on random batches; empty when they don't."""
     for batch in BATCH_SIZES:
-        inputs = random_inputs(reference.signature, batch, missing)
+        inputs = random_inputs(reference.signature, batch, manifest)
         by_name = dict(zip((spec.name for spec in reference.signature.inputs), inputs, strict=True))
         names = [spec.name for spec in reference.signature.outputs]
         expected = reference.run(inputs, names)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -28,9 +29,13 @@ class Feature(BaseModel):
     name: str = Field(min_length=1, max_length=512)
     kind: Literal["flat", "jagged"] = "flat"
     dim: int = Field(1, ge=1, le=1_000_000)
+    modulo: int | None = Field(None, ge=2, le=2**24, exclude_if=lambda modulo: modulo is None)
+    """Of an integer, such as the number of an event, the model takes the remainder; None takes the number itself."""
 
     @model_validator(mode="after")
     def _flat_is_one_number(self) -> "Feature":
+        if self.kind == "jagged" and self.modulo is not None:
+            raise ValueError("a jagged feature has no modulo: expected a flat one")
         if self.kind == "flat" and self.dim != 1:
             raise ValueError(f"a flat feature has dim 1, not {self.dim}")
         return self
@@ -104,6 +109,16 @@ class Manifest(BaseModel):
     def width(self) -> int:
         """Numbers that the features of one event fill."""
         return sum(feature.dim for feature in self.features)
+
+    @property
+    def moduli(self) -> dict[int, int]:
+        """Columns of the input that hold a remainder → of which division."""
+        starts = accumulate((feature.dim for feature in self.features), initial=0)
+        return {
+            start: feature.modulo
+            for start, feature in zip(starts, self.features, strict=False)
+            if feature.modulo is not None
+        }
 
     @property
     def accepts_missing(self) -> bool:

@@ -54,7 +54,7 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     _check_features(converted, session, manifest)
     _check_node(converted, session, manifest)
     output = session.signature.output(manifest.output_node)
-    _try(session, output.name, manifest.accepts_missing, tolerance)
+    _try(session, output.name, manifest, tolerance)
     _replay(session, output.name, folder, tolerance.reference)
     return {
         "name": name,
@@ -131,10 +131,10 @@ def _check_features(converted: Converted, session: Session, manifest: Manifest) 
         )
 
 
-def _try(session: Session, output: str, missing: bool, tolerance: Tolerance) -> None:
+def _try(session: Session, output: str, manifest: Manifest, tolerance: Tolerance) -> None:
     """Warm up on every batch size, and see that each event gets its own answer, whatever stands beside it."""
     for batch in BATCH_SIZES:
-        inputs = random_inputs(session.signature, batch, missing)
+        inputs = random_inputs(session.signature, batch, manifest)
         events = np.concatenate([array.reshape(len(array), -1).astype(np.float32) for array in inputs], axis=1)
         try:
             result = session.run(inputs, [output])[0]

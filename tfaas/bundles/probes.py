@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfaas.bundles.manifest import Manifest
 from tfaas.runtimes import Signature, TensorSpec
 
 BATCH_SIZES = (1, 2, 7, 32)
@@ -30,14 +31,21 @@ class Tolerance:
 TOLERANCES = {"float32": Tolerance(1e-4, 1e-5, 1e-5), "float16": Tolerance(1e-2, 1e-2, 1e-2)}
 
 
-def random_inputs(signature: Signature, batch: int, missing: bool) -> list[npt.NDArray[Any]]:
-    """Arrays for every input: normal deviates for floats, 0 and 1 for everything else.
+def random_inputs(signature: Signature, batch: int, manifest: Manifest) -> list[npt.NDArray[Any]]:
+    """Arrays for every input: normal deviates for floats, 0 and 1 for everything else, remainders where they belong.
 
     Args:
-        missing: let one float in ten be NaN.
+        manifest: whether one float in ten is NaN, and which columns hold remainders.
     """
     generator = np.random.default_rng(SEED + batch)
-    return [_random(generator, spec, batch, missing) for spec in signature.inputs]
+    inputs = [_random(generator, spec, batch, manifest.accepts_missing) for spec in signature.inputs]
+    start = 0
+    for spec, values in zip(signature.inputs, inputs, strict=True):
+        for column, modulo in manifest.moduli.items():
+            if start <= column < start + spec.width:
+                values.reshape(len(values), -1)[:, column - start] = generator.integers(0, modulo, len(values))
+        start += spec.width
+    return inputs
 
 
 def _random(generator: np.random.Generator, spec: TensorSpec, batch: int, missing: bool) -> npt.NDArray[Any]:

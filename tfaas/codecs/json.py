@@ -9,7 +9,7 @@ from tfaas.codecs.row import Row
 from tfaas.errors import InvalidRequest
 from tfaas.runtimes import FloatArray
 
-Number = float | bool | None
+Number = int | float | bool | None  # integers with all their digits
 Cell = Number | list[Number]
 
 EXPECTED = '{"keys": [..], "values": [..], "model": ".."}'

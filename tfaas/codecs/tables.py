@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from tfaas.codecs import json, protobuf
 from tfaas.codecs.row import Row
 from tfaas.codecs.tfaas_pb2 import DataFrame
-from tfaas.engine.table import Column, Jagged, Table, to_column, to_floats
+from tfaas.engine.table import Column, Jagged, Table, to_floats
 from tfaas.errors import InvalidRequest
 from tfaas.runtimes import FloatArray
 
@@ -58,9 +59,7 @@ class TableCodec:
 
 def json_table(row: Row) -> Table:
     """The events of a JSON request that holds several."""
-    if row.columns is not None:
-        return Table(columns={name: to_column(name, cells) for name, cells in row.columns.items()})
-    return Table(row.values, row.keys)
+    return Table(columns=row.columns) if row.columns is not None else Table(row.values, row.keys)
 
 
 def _decode_json(body: bytes, options: Options) -> tuple[str, Table]:
@@ -140,7 +139,7 @@ def _decode_npy(body: bytes, options: Options) -> tuple[str, Table]:
         raise InvalidRequest(f"the body is no .npy array of numbers: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise InvalidRequest(f"the array is {array.dtype} of shape {array.shape}: expected numbers (events, values)")
-    return options.model, Table(to_floats(array), options.keys)
+    return options.model, Table(array, options.keys)
 
 
 def _encode_npy(name: str, output: FloatArray, labels: Sequence[str]) -> bytes:
@@ -224,17 +223,17 @@ def _arrow_column(name: str, chunks: Any) -> Column:
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         # Of an event without a list, whatever lies behind it in memory must not be seen.
         offsets = np.concatenate([[0], np.cumsum(column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))])
-        return Jagged(_arrow_numbers(name, column.flatten()), offsets.astype(np.int64))
+        return Jagged(to_floats(_arrow_numbers(name, column.flatten())), offsets.astype(np.int64))
     return _arrow_numbers(name, column)
 
 
-def _arrow_numbers(name: str, array: Any) -> FloatArray:
+def _arrow_numbers(name: str, array: Any) -> NDArray[Any]:
     import pyarrow as pa
 
     kind = array.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise InvalidRequest(f"column {name!r} holds {kind}: expected numbers or lists of numbers")
-    return to_floats(array.to_numpy(zero_copy_only=False))
+    return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
 def _arrow_answer(answers: Answers) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfaas.bundles.manifest import Feature, Manifest
+from tfaas.engine.remainders import Remainders
 from tfaas.engine.table import Column, Jagged, Table, to_column, to_floats
 from tfaas.errors import InvalidRequest
 from tfaas.runtimes import FloatArray, Signature
@@ -28,6 +29,7 @@ class InputLayout:
         self.features = manifest.features
         self._required = _required_columns(manifest, signature.width)
         self._integers = _integer_columns(signature)
+        self._remainders = Remainders.of_features(self.features)
         self._has_jagged = any(feature.kind == "jagged" for feature in self.features)
         starts = np.cumsum([0, *(feature.dim for feature in self.features)]).tolist()
         self._places = {feature.name: (start, feature) for feature, start in zip(self.features, starts, strict=False)}
@@ -47,6 +49,8 @@ class InputLayout:
         """
         if keys and len(keys) != len(values):
             raise InvalidRequest(f"{len(keys)} keys but {len(values)} values: expected a value for each key")
+        if self._remainders is not None:
+            values = self._remainders.of_event(keys, values)
         if not self.features or not keys:
             vector = self._positional(values)
         elif self._has_jagged:
@@ -64,12 +68,14 @@ class InputLayout:
         Raises:
             InvalidRequest: names or numbers don't fit the model; the message lists what it expects.
         """
+        if self._remainders is not None:
+            table = self._remainders.of_table(table)
         if table.columns is not None:
             matrix = self._from_columns(table.columns)
         elif table.events:
             matrix = np.stack([self.vector(keys, values) for keys, values in table.events])
         elif isinstance(table.rows, np.ndarray):
-            matrix = self._from_matrix(table.keys, table.rows)
+            matrix = self._from_matrix(table.keys, to_floats(table.rows))
         elif not table.rows:
             raise InvalidRequest(NO_EVENT)
         else:
@@ -119,9 +125,9 @@ class InputLayout:
         columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
         if len(columns) < len(names):
             raise InvalidRequest(f"a key is given twice: expected {self._expected()}")
-        return self._from_columns({name: to_column(name, cells) for name, cells in columns.items()})
+        return self._from_columns(columns)
 
-    def _from_columns(self, columns: Mapping[str, Column]) -> FloatArray:
+    def _from_columns(self, columns: Mapping[str, Column | Sequence[Any]]) -> FloatArray:
         if not self.features:
             raise InvalidRequest("the model declares no features: expected rows of values, not columns by name")
         self._check_names(list(columns))
@@ -129,10 +135,12 @@ class InputLayout:
         if len(lengths) > 1:
             raise InvalidRequest(f"the columns have {min(lengths)} to {max(lengths)} events: expected as many in each")
         matrix = np.full((lengths.pop(), self.width), np.nan, dtype=np.float32)
-        for name, column in columns.items():
+        for name, cells in columns.items():
             start, feature = self._places[name]
+            column = cells if isinstance(cells, np.ndarray | Jagged) else to_column(name, cells)
             if not isinstance(column, Jagged):
-                matrix[:, start] = column
+                with np.errstate(over="ignore"):
+                    matrix[:, start] = column
             elif feature.kind == "flat":
                 raise InvalidRequest(f"column {name!r} holds lists: expected numbers, the feature is flat")
             else:
@@ -184,7 +192,7 @@ class InputLayout:
         try:
             # Three times as fast as numpy, and knows no None.
             return np.frombuffer(array("f", cast(Sequence[float], values)), np.float32)
-        except TypeError:
+        except (TypeError, OverflowError):
             for position, value in enumerate(values):
                 if isinstance(value, list):
                     name = repr(keys[position]) if keys else self._column(position)
@@ -226,8 +234,7 @@ class InputLayout:
             if feature.kind == "flat" and len(numbers) > 1:
                 raise InvalidRequest(f"key {key!r} is given twice: expected one number, the feature is flat")
             kept = numbers[: feature.dim]
-            with np.errstate(over="ignore"):
-                vector[start : start + len(kept)] = np.array(kept, dtype=np.float32)
+            vector[start : start + len(kept)] = to_floats(kept)
         return vector
 
     def _check_names(self, keys: Sequence[str]) -> None:
@@ -257,7 +264,9 @@ def _event(matrix: FloatArray, event: int) -> str:
 
 
 def describe(feature: Feature) -> str:
-    return feature.name if feature.kind == "flat" else f"{feature.name} (up to {feature.dim} values)"
+    if feature.kind == "jagged":
+        return f"{feature.name} (up to {feature.dim} values)"
+    return feature.name if feature.modulo is None else f"{feature.name} (an integer, taken modulo {feature.modulo})"
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ class Jagged:
         target[rows, places] = self.values[np.repeat(first, counts) + places]
 
 
-Column: TypeAlias = "FloatArray | Jagged"
+Column: TypeAlias = NDArray[Any] | Jagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,16 @@ class Table:
     """Events as rows, or as columns by name.
 
     Attributes:
-        rows: (n, values an event), or lists where a cell may be a list.
+        rows: (n, values an event) of any numbers, or lists where a cell may be a list.
         keys: names of the values in a row; empty where they are positional.
-        columns: name → a number or a list for each event; None where there are rows.
+        columns: name → a number or a list for each event, as they came: integers have all their digits; None where
+            there are rows.
         events: keys and values of each event, where they are not alike or keys are repeated.
     """
 
-    rows: FloatArray | Sequence[Sequence[Any]] = ()
+    rows: NDArray[Any] | Sequence[Sequence[Any]] = ()
     keys: Sequence[str] = ()
-    columns: Mapping[str, Column] | None = field(default=None)
+    columns: Mapping[str, Column | Sequence[Any]] | None = field(default=None)
     events: Sequence[tuple[Sequence[str], FloatArray]] = ()
 
 
@@ -64,6 +65,11 @@ def to_column(name: str, cells: Sequence[Any]) -> Column:
 
 
 def to_floats(numbers: Sequence[Any] | NDArray[Any]) -> FloatArray:
-    """float32, NaN for None and infinity for what is beyond float32."""
-    with np.errstate(over="ignore"):
-        return np.array(numbers, dtype=np.float32)
+    """float32, NaN for None and infinity for what is beyond float32; raises InvalidRequest beyond float64."""
+    if isinstance(numbers, np.ndarray) and numbers.dtype == np.float32:
+        return numbers
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(numbers, dtype=np.float32)
+    except OverflowError as error:
+        raise InvalidRequest("a number has more than 308 digits: expected numbers that a float32 holds") from error

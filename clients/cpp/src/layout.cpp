@@ -15,7 +15,8 @@ std::vector<Feature> read_features(const Json& description) {
     std::vector<Feature> features;
     for (const auto& feature : description["features"].items()) {
         const auto dim = static_cast<std::size_t>(std::clamp(feature["dim"].number(), 1.0, widest_number));
-        features.push_back({feature["name"].text(), feature["kind"].text() == "jagged", dim});
+        const auto modulo = static_cast<std::uint64_t>(std::clamp(feature["modulo"].number(), 0.0, widest_number));
+        features.push_back({feature["name"].text(), feature["kind"].text() == "jagged", dim, modulo});
     }
     return features;
 }

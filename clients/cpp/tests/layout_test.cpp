@@ -50,6 +50,12 @@ void branches_are_counted_where_the_model_names_no_features() {
     }
 }
 
+void a_modulo_is_told_with_its_feature() {
+    const auto folds = *Json::parse(R"({"features": [{"name": "met", "dim": 1}, {"name": "event", "dim": 1, "modulo": 5}]})");
+    const auto features = Layout::bind("m:1", folds, {"event", "met"}).value().features();
+    CHECK(features[0].modulo == 5 && features[1].modulo == 0);
+}
+
 void numbers_take_the_places_of_the_model() {
     const auto layout = Layout::bind("m:1", description, {"jet_pt", "met"}).value();
     CHECK(!layout.keeps_order());
@@ -96,6 +102,7 @@ void columns_that_do_not_fit_are_refused() {
 int main() {
     names_that_do_not_fit_are_listed_beside_what_is_expected();
     branches_are_counted_where_the_model_names_no_features();
+    a_modulo_is_told_with_its_feature();
     numbers_take_the_places_of_the_model();
     jagged_columns_are_padded_and_cut();
     columns_that_do_not_fit_are_refused();

@@ -112,6 +112,21 @@ void zero_objects_and_too_many_are_right(const tfaas::Model& model) {
     CHECK((tfaas::Score<int, Jets>(model, 1)(5, {})) == 10);
 }
 
+template <typename Integer>
+float as_sent(Integer number, std::uint64_t modulo) {
+    std::vector<float> row;
+    tfaas::internal::append(row, number, {"event", false, 1, modulo});
+    return row.at(0);
+}
+
+void event_numbers_are_divided_while_they_have_all_digits() {
+    CHECK(as_sent((1ULL << 60U) + 1, 5) == static_cast<float>(((1ULL << 60U) + 1) % 5));
+    CHECK(as_sent(~0ULL, 7) == static_cast<float>(~0ULL % 7));
+    CHECK(as_sent(static_cast<long long>(1) << 60U, 3) == 1);
+    CHECK(as_sent(-4, 3) == -4);
+    CHECK(as_sent(16, 0) == 16);
+}
+
 template <typename Exception, typename Work>
 std::string thrown(Work work) {
     try {
@@ -184,6 +199,7 @@ int main() {
     const auto model = tfaas::Client(server.url).model("sum").value();
     events_are_scored_in_many_threads(model);
     zero_objects_and_too_many_are_right(model);
+    event_numbers_are_divided_while_they_have_all_digits();
     columns_that_do_not_fit_are_refused_at_once(model);
     a_failure_ends_the_event_loop(model, lost);
     bulk_scores_keep_the_order(model);

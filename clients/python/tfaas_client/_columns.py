@@ -3,6 +3,7 @@
 pandas, Arrow and awkward are recognised by name, so that none of them is imported for callers who have none.
 """
 
+import contextlib
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,20 +110,22 @@ def _column_of_objects(name: str, cells: Sequence[Any]) -> Column:
     return Jagged(_numbers_of_objects(name, list(chain.from_iterable(lists))), _offsets([len(cell) for cell in lists]))
 
 
-def _numbers_of_objects(name: str, cells: Sequence[Any]) -> NDArray[np.float32]:
+def _numbers_of_objects(name: str, cells: Sequence[Any]) -> NDArray[Any]:
+    """Integers keep all their digits, which the number of an event needs."""
     wrong = [cell for cell in cells if not (cell is None or isinstance(cell, numbers.Real | np.bool_))]
     if wrong:
         raise _no_numbers(name, wrong[0])
-    with np.errstate(over="ignore"):
-        return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float32)
+    if all(isinstance(cell, numbers.Integral) for cell in cells):
+        with contextlib.suppress(OverflowError):
+            return np.array(cells, np.int64 if min(cells, default=0) < 0 else np.uint64)
+    return np.array([np.nan if cell is None else cell for cell in cells], np.float64)
 
 
 def _numbers(name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds {array.dtype}: expected numbers, or lists of numbers for a jagged feature")
     if isinstance(array, np.ma.MaskedArray):
-        with np.errstate(over="ignore"):
-            return np.ma.filled(array.astype(np.float32), np.nan)
+        return np.ma.filled(array.astype(np.float64), np.nan) if np.ma.is_masked(array) else array.data
     return array
 
 
@@ -186,7 +189,7 @@ def _pandas_column(name: str, series: Any) -> Column:
 
         return _arrow_column(name, pa.chunked_array(pa.array(series)))
     if series.dtype.kind in "biuf" and series.hasnans:
-        return _numbers(name, series.to_numpy(dtype=np.float32, na_value=np.nan))
+        return _numbers(name, series.to_numpy(dtype=np.float64, na_value=np.nan))
     if series.dtype.kind in "biuf":
         return _numbers(name, series.to_numpy())
     return to_column(name, series.to_numpy(dtype=object))

@@ -23,11 +23,13 @@ class Feature:
         name: the branch.
         jagged: whether an event has a list of numbers for it.
         dim: how many numbers of an event reach the model; 1 for a flat feature.
+        modulo: the model takes the remainder of an integer, such as the number of an event; None for the number itself.
     """
 
     name: str
     jagged: bool
     dim: int
+    modulo: int | None = None
 
     def __str__(self) -> str:
         return f"{self.name} (up to {self.dim} values)" if self.jagged else self.name
@@ -60,7 +62,12 @@ class Description:
     def parse(cls, answer: Mapping[str, Any]) -> Self:
         """From the server's description; raises KeyError, TypeError or ValueError where it is none."""
         features = tuple(
-            Feature(str(feature["name"]), feature["kind"] == "jagged", int(feature["dim"]))
+            Feature(
+                str(feature["name"]),
+                feature["kind"] == "jagged",
+                int(feature["dim"]),
+                int(feature["modulo"]) if feature.get("modulo") else None,
+            )
             for feature in answer["features"]
         )
         inputs = [prod(map(int, spec["shape"][1:])) for spec in answer["signature"]["inputs"]]
@@ -79,7 +86,7 @@ class Description:
         if isinstance(events, np.ndarray):
             if events.shape[1] != self.width:
                 raise InputError(f"rows of {events.shape[1]} values: expected {self.width}{self._expected(', ')}")
-            return Events(len(events), self.width, events, ())
+            return Events(len(events), self.width, self._with_remainders(events), ())
         if not self.features:
             raise InputError(f"{self.reference} declares no features: expected an array (events, {self.width})")
         self._check_names(list(events))
@@ -89,10 +96,24 @@ class Description:
             raise InputError(
                 f"{shortest} has {lengths[shortest]} events and {longest} has {lengths[longest]}: expected as many"
             )
-        columns = tuple((feature, events[feature.name]) for feature in self.features)
+        columns = [(feature, events[feature.name]) for feature in self.features]
         for feature, column in columns:
             _check_kind(feature, column)
+        columns = [
+            (feature, column if feature.modulo is None or isinstance(column, Jagged) else _remainders(feature, column))
+            for feature, column in columns
+        ]
         return Events(next(iter(lengths.values())), self.width, None, columns)
+
+    def _with_remainders(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows that may hold event numbers, which float32 does not carry."""
+        place = 0
+        for feature in self.features:
+            if feature.modulo is not None:
+                rows = rows.copy()
+                rows[:, place] = _remainders(feature, rows[:, place])
+            place += feature.dim
+        return rows
 
     def _check_names(self, given: Sequence[str]) -> None:
         known = [feature.name for feature in self.features]
@@ -153,3 +174,16 @@ def _check_kind(feature: Feature, column: Column) -> None:
         )
     if isinstance(column, Jagged) and not feature.jagged:
         raise InputError(f"{feature.name} has a list for each event: expected a number, the feature is flat")
+
+
+def _remainders(feature: Feature, numbers: NDArray[Any]) -> NDArray[Any]:
+    """What the model takes of event numbers, while they have all their digits; raises InputError where they haven't."""
+    right, expected = numbers >= 0, "an integer from 0 on"
+    if numbers.dtype.kind == "f":
+        exact = 2 ** (np.finfo(numbers.dtype).nmant + 1)
+        right &= (numbers < exact) & (np.floor(numbers) == numbers)
+        expected += f", which {numbers.dtype} holds below {exact} only"
+    if not right.all():
+        event = int(right.argmin())
+        raise InputError(f"{feature.name} of event {event} is {numbers[event]}: expected {expected}")
+    return numbers.astype(np.uint64) % np.uint64(feature.modulo or 1)

@@ -193,18 +193,19 @@ def proto_body(model: str, row: Row) -> bytes:
     return message.SerializeToString()
 
 
-def _columns(row: Row) -> Iterator[tuple[str, NDArray[np.float64]]]:
+def _columns(row: Row) -> Iterator[tuple[str, NDArray[Any]]]:
     named = row.items() if isinstance(row, Mapping) else ((f"value {i}", value) for i, value in enumerate(row))
     for name, value in named:
         yield name, _numbers(name, value)
 
 
-def _numbers(name: str, value: object) -> NDArray[np.float64]:
+def _numbers(name: str, value: object) -> NDArray[Any]:
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "biufO":
             raise TypeError(f"{array.dtype} is no type of numbers")
-        numbers = array.astype(np.float64)
+        # Integers keep all their digits, which the number of an event needs.
+        numbers = array if array.dtype.kind in "iu" else array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be a number or a list of numbers, got {value!r:.80}") from error
     if numbers.ndim > 1:
@@ -212,10 +213,10 @@ def _numbers(name: str, value: object) -> NDArray[np.float64]:
     return numbers
 
 
-def _json_value(name: str, column: NDArray[np.float64]) -> float | list[float | None] | None:
+def _json_value(name: str, column: NDArray[Any]) -> float | list[float | None] | None:
     if np.isinf(column).any():
         raise InputError(f'{name} is infinite, which JSON cannot say: send it with wire="proto"')
     if column.ndim:
         return [None if math.isnan(number) else number for number in column.tolist()]
-    number = float(column)
+    number = column.item()
     return None if math.isnan(number) else number

@@ -18,6 +18,9 @@ struct Feature {
     std::string name;
     bool jagged = false;
     std::size_t dim = 1;
+    /// The model takes the remainder of an integer, such as the number of an event; 0 where it takes the number itself.
+    /// A float holds no large number: `static_cast<float>(event % modulo)` is what to give.
+    std::uint64_t modulo = 0;
 };
 
 /// How the numbers of a batch lie in memory: all of an event side by side, or all of a column.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <future>
 #include <limits>
 #include <stdexcept>
@@ -22,6 +23,14 @@ inline constexpr bool is_jagged = false;
 
 template <typename Column>
 inline constexpr bool is_jagged<Column, std::void_t<decltype(std::declval<const Column&>().begin())>> = true;
+
+template <typename Integer>
+bool is_negative(Integer number) {
+    if constexpr (std::is_signed_v<Integer>) {
+        return number < 0;
+    }
+    return false;
+}
 
 /// Throws std::invalid_argument where the types of the columns are not what the model was bound to.
 template <typename... Columns>
@@ -45,13 +54,20 @@ void check_columns(const Model& model) {
 
 /// Appends one column of one event; the places of objects that are not there hold NaN.
 template <typename Column>
-void append(std::vector<float>& row, const Column& column, std::size_t dim) {
+void append(std::vector<float>& row, const Column& column, const Feature& feature) {
     if constexpr (is_jagged<Column>) {
-        const auto end = row.size() + dim;
+        const auto end = row.size() + feature.dim;
         for (auto object = column.begin(); object != column.end() && row.size() < end; ++object) {
             row.push_back(static_cast<float>(*object));
         }
         row.resize(end, std::numeric_limits<float>::quiet_NaN());
+    } else if constexpr (std::is_integral_v<Column>) {
+        // Divided while it has all its digits; what is negative is left for the server to refuse.
+        if (feature.modulo > 0 && !is_negative(column)) {
+            row.push_back(static_cast<float>(static_cast<std::uint64_t>(column) % feature.modulo));
+        } else {
+            row.push_back(static_cast<float>(column));
+        }
     } else {
         row.push_back(static_cast<float>(column));
     }
@@ -60,9 +76,10 @@ void append(std::vector<float>& row, const Column& column, std::size_t dim) {
 /// Appends one event, each column of which belongs to the feature in its place.
 template <typename... Columns>
 void append_event(std::vector<float>& row, const Model& model, const Columns&... columns) {
+    static const Feature number;
     const auto* feature = model.features().data();
-    const auto next_dim = [&] { return model.features().empty() ? 1 : (feature++)->dim; };
-    (append(row, columns, next_dim()), ...);
+    const auto next = [&]() -> const Feature& { return model.features().empty() ? number : *feature++; };
+    (append(row, columns, next()), ...);
 }
 
 }  // namespace internal

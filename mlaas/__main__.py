@@ -1,0 +1,5 @@
+"""`python -m mlaas`."""
+
+from mlaas.cli import main
+
+main()

@@ -1,0 +1,228 @@
+"""Trainings with other parameters, round by round, and a table of what they gave."""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mlaas.errors import MlaasError, ParameterError
+from mlaas.options import TrainOptions
+from mlaas.params import read_params
+from mlaas.publish import check_target, publish_bundle, set_alias
+from mlaas.sweep.space import distributions, read_space, with_values
+from mlaas.sweep.trials import Outcome, Trial, Trials, open_trials
+from mlaas.wholefile import write_whole
+
+Tell = Callable[[str], None]
+# Metric of the best epoch → whether less of it is better.
+METRICS = {"validation_loss": True, "validation_auc": False}
+OWN = ("params", "publish", "alias", "any_owner", "promote_if", "run", "fout", "summary")
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What `mlaas sweep` is asked for; see its `--help`.
+
+    Attributes:
+        training: Of every trial; it publishes the best one where it says so.
+    """
+
+    training: TrainOptions
+    space: Path | Mapping[str, Any]
+    output: Path
+    trials: int = 20
+    metric: str = "validation_loss"
+    processes: int = 1
+    dask: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content["training"] = self.training.to_json()
+        return {name: str(value) if isinstance(value, Path) else value for name, value in content.items()}
+
+
+def sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
+    """Train with other parameters, in a new folder, and publish the best if that is wanted.
+
+    Trials are chosen by Optuna's TPE sampler, a round of as many as run at the same time from the results of those
+    before, so that the same seed and processes give the same trials. The best is that of the validation part.
+
+    Args:
+        tell: called with each line that a person should read.
+
+    Returns:
+        The results, which are also written to `sweep.json` in the folder.
+
+    Raises:
+        MlaasError: in one line, what the user can mend.
+    """
+    read_params(options.training.params)
+    read_space(options.space)
+    try:
+        options.output.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ParameterError(
+            f"--output {options.output} is there already: expected a new folder; mlaas sweep --resume goes on with one"
+        ) from error
+    except OSError as error:
+        raise ParameterError(f"--output {options.output}: {error.strerror}") from error
+    about = {"options": options.to_json(), "started_in": str(Path.cwd())}
+    write_whole(options.output / "options.json", json.dumps(about, indent=1).encode())
+    return _sweep(options, tell)
+
+
+def resume_sweep(folder: Path, tell: Tell) -> dict[str, Any]:
+    """Go on with a sweep that was stopped or killed; see :func:`sweep`."""
+    try:
+        about = json.loads((folder / "options.json").read_bytes())
+        given = about["options"]
+        training = TrainOptions.from_json(given["training"])
+        space = Path(given["space"]) if isinstance(given["space"], str) else given["space"]
+        output = Path(given["output"])
+        options = SweepOptions(**(given | {"training": training, "space": space, "output": output}))
+        started_in = about["started_in"]
+    except OSError as error:
+        raise ParameterError(f"{folder} is no folder of a sweep: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParameterError(f"{folder}/options.json is damaged: {error}") from error
+    if Path.cwd() != Path(started_in):
+        raise ParameterError(f"the sweep was started in {started_in}: go there, since its files are named from there")
+    return _sweep(options, tell)
+
+
+def _sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
+    training, less = options.training, METRICS[options.metric]
+    base = read_params(training.params).model_dump(mode="json", exclude_unset=True)
+    name = training.name or training.model.stem
+    if training.publish:
+        check_target(training.publish, name, training.any_owner)
+    elif training.alias:
+        raise ParameterError(f"--alias {training.alias}: --publish is missing, which says where")
+    space = read_space(options.space)
+    study = _study(training.seed, less)
+    results: list[dict[str, Any]] = []
+    with open_trials(options.dask, options.processes) as trials:
+        while len(results) < options.trials:
+            results += _round(options, trials, study, space, base, len(results), tell)
+    good = [result for result in results if result["value"] is not None]
+    if not good:
+        raise MlaasError(f"no trial has succeeded; the first one: {results[0]['reason']}")
+    best = min(good, key=lambda result: float(result["value"]) if less else -float(result["value"]))
+    _show(results, best, options.metric)
+    found: dict[str, Any] = {"metric": options.metric, "best": best, "trials": results, "model": name, "version": None}
+    bundle = options.output / best["folder"] / "run" / f"{name}.tar.gz"
+    tell(f"best: trial {best['trial']}, {options.metric} {best['value']:.4f}, test AUC {_figure(best['test_auc'])}")
+    tell(f"its model: {bundle}")
+    if training.publish:
+        published = publish_bundle(bundle, training.publish)
+        found["version"] = published.version
+        tell(f"published as {name}:{published.version}, served by {published.runtime}: {published.reason}")
+        if training.alias:
+            set_alias(training.publish, name, published.version, training.alias)
+            tell(f"{name}@{training.alias} is version {published.version}")
+    for path in (options.output / "sweep.json", training.summary):
+        if path:
+            write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    return found
+
+
+def _study(seed: int, less: bool) -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ParameterError("mlaas sweep needs Optuna: pip install 'hep-mlaas[sweep]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed), direction="minimize" if less else "maximize"
+    )
+
+
+def _round(
+    options: SweepOptions,
+    trials: Trials,
+    study: Any,
+    space: Mapping[str, Any],
+    base: Mapping[str, Any],
+    done: int,
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """The results of the next trials, which the study learns."""
+    import optuna
+
+    asked = [study.ask(distributions(space)) for _ in range(min(trials.size, options.trials - done))]
+    cores = len(os.sched_getaffinity(0))
+    wanted = [
+        Trial(
+            done + position,
+            trial.params,
+            (options.output / f"trial-{done + position:03}").resolve(),
+            _arguments(options),
+            with_values(base, trial.params),
+            Path.cwd(),
+            0 if options.dask else max(1, cores // trials.size),
+        )
+        for position, trial in enumerate(asked)
+    ]
+    results = []
+    with contextlib.closing(trials.run(wanted)) as outcomes:
+        for trial, of_study, outcome in zip(wanted, asked, outcomes, strict=True):
+            if outcome.interrupted:
+                raise KeyboardInterrupt
+            result = _result(trial, outcome, options.metric)
+            if result["value"] is None:
+                study.tell(of_study, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(of_study, result["value"])
+            figure = _figure(result["value"]) if result["value"] is not None else f"failed, {result['reason']}"
+            shown = ", ".join(f"{name} {_figure(value)}" for name, value in trial.values.items())
+            tell(f"trial {trial.number}: {shown}: {options.metric} {figure}")
+            results.append(result)
+    return results
+
+
+def _arguments(options: SweepOptions) -> list[str]:
+    """Options of `mlaas train` that all trials share."""
+    given = options.training.to_json()
+    if isinstance(given["preproc"], Mapping):
+        path = (options.output / "preproc.json").resolve()
+        write_whole(path, json.dumps(given["preproc"]).encode())
+        given["preproc"] = str(path)
+    arguments = []
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if name in OWN or value is None or value is False:
+            continue
+        arguments += [option] if value is True else [option, str(value)]
+    return arguments
+
+
+def _result(trial: Trial, outcome: Outcome, metric: str) -> dict[str, Any]:
+    summary = outcome.summary or {}
+    best = summary.get("best_epoch") or {}
+    value = best.get(metric)
+    reason = outcome.reason or ("" if value is not None else f"it has no {metric}")
+    return {
+        "trial": trial.number, "values": dict(trial.values), "value": value, "reason": reason,
+        "folder": trial.folder.name, "epoch": best.get("epoch"), "test_auc": summary.get("test_auc"),
+        "seconds": summary.get("seconds"),
+    }  # fmt: skip
+
+
+def _show(results: Sequence[Mapping[str, Any]], best: Mapping[str, Any], metric: str) -> None:
+    table = Table("trial", *results[0]["values"], metric, "epoch", "seconds", "")
+    for result in results:
+        note = "best" if result is best else result["reason"]
+        cells = [result["trial"], *result["values"].values(), result["value"], result["epoch"], result["seconds"], note]
+        table.add_row(*(_figure(cell) for cell in cells))
+    Console().print(table)
+
+
+def _figure(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

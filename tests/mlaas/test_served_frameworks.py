@@ -1,0 +1,172 @@
+"""One command from files to a served model, for every framework; the framework itself, alone, gives the answers."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uproot
+
+from mlaas.demo.sample import write_sample
+from tests.servers import Server, running_server
+
+MLAAS = Path(sys.executable).with_name("mlaas")
+DATA = Path(__file__).parents[3] / "shared" / "data"
+EVENTS = 100
+
+STREAMING = """
+from sklearn.linear_model import SGDClassifier
+
+def model(idim):
+    return SGDClassifier(loss="log_loss", alpha=1e-3)
+"""
+FOREST = """
+from sklearn.ensemble import RandomForestClassifier
+
+def model(idim):
+    return RandomForestClassifier(n_estimators=30, max_depth=8)
+"""
+HISTOGRAMS = """
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+def model(idim):
+    return HistGradientBoostingClassifier(max_iter=60, early_stopping=True)
+"""
+XGBOOST = """
+from xgboost import XGBClassifier
+
+def model(idim):
+    return XGBClassifier(n_estimators=60, max_depth=4, learning_rate=0.1, early_stopping_rounds=10)
+"""
+BOOSTER = """
+import xgboost
+
+def model(idim):
+    booster = xgboost.Booster({"objective": "binary:logistic", "max_depth": 4, "eta": 0.1})
+    booster.set_attr(num_boost_round="60")
+    return booster
+"""
+LIGHTGBM = """
+from lightgbm import LGBMClassifier
+
+def model(idim):
+    return LGBMClassifier(n_estimators=60, learning_rate=0.1, early_stopping_round=10)
+"""
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def _sklearn(path: Path) -> Predict:
+    joblib = import_module("joblib")
+    estimator = joblib.load(path)
+    return lambda x: estimator.predict_proba(x)[:, 1]
+
+
+def _xgboost(path: Path) -> Predict:
+    xgboost = import_module("xgboost")
+    booster = xgboost.Booster(model_file=path)
+    return lambda x: booster.predict(xgboost.DMatrix(x))
+
+
+def _lightgbm(path: Path) -> Predict:
+    lightgbm = import_module("lightgbm")
+    return lightgbm.Booster(model_file=path).predict  # type: ignore[no-any-return]
+
+
+CASES: dict[str, tuple[str, str, Callable[[Path], Predict]]] = {
+    "sklearn_streaming": (STREAMING, ".joblib", _sklearn),
+    "sklearn_forest": (FOREST, ".joblib", _sklearn),
+    "sklearn_histograms": (HISTOGRAMS, ".joblib", _sklearn),
+    "xgboost_estimator": (XGBOOST, ".ubj", _xgboost),
+    "xgboost_booster": (BOOSTER, ".ubj", _xgboost),
+    "lightgbm": (LIGHTGBM, ".txt", _lightgbm),
+}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frameworks")
+    for seed, name in enumerate(("signal", "background")):
+        write_sample(folder / f"{name}.root", 1500, name == "signal", seed)
+    write_params(folder / "params.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def registry(work: Path) -> str:
+    return f"sqlite:///{work}/registry.db"
+
+
+@pytest.fixture(scope="module")
+def server(work: Path, registry: str) -> Iterator[Server]:
+    with running_server(work / "data", "--database", registry) as server:
+        yield server
+
+
+def write_params(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({"branch": "Events", "epochs": 3, "exclude_branches": ["run", "event"]} | changes))
+
+
+def train(folder: Path, model: str, *options: str, **defaults: str) -> subprocess.CompletedProcess[str]:
+    """`mlaas train` with a model file of this text."""
+    (folder / "net.py").write_text(model)
+    given = {"files": "signal.root,background.root", "labels": "1,0", "params": "params.json"} | defaults
+    arguments = [part for name, value in given.items() for part in (f"--{name}", value)]
+    return subprocess.run(
+        [MLAAS, "train", "--model", "net.py", *arguments, *options],
+        cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def raw_events(path: Path, tree: str, features: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events as they are in a file, by name of the feature."""
+    with uproot.open(path) as file:
+        names = [feature["name"] for feature in features]
+        arrays = file[tree].arrays(names, entry_stop=EVENTS // 2)
+    return [{name: np.float32(value).tolist() for name, value in event.items()} for event in arrays.to_list()]
+
+
+def preprocessed(events: list[dict[str, Any]], features: list[dict[str, Any]], fill: float) -> np.ndarray:
+    """What the manifest says to do with raw values, done here."""
+    columns = []
+    for feature in features:
+        values = [np.atleast_1d(event[feature["name"]])[: feature["dim"]] for event in events]
+        padded = [np.pad(one, (0, feature["dim"] - len(one)), constant_values=np.nan) for one in values]
+        scaled = (np.array(padded, np.float32) - np.float32(feature["shift"])) * np.float32(feature["scale"])
+        columns.append(np.where(np.isfinite(scaled), scaled, np.float32(fill)))
+    return np.concatenate(columns, axis=1)
+
+
+def without_nan(event: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    return {name: None if value != value else value for name, value in event.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_server_answers_raw_events_as_the_framework_does(
+    work: Path, registry: str, server: Server, case: str
+) -> None:
+    model, suffix, load = CASES[case]
+    native = work / f"{case}{suffix}"
+    done = train(work, model, "--name", case, "--publish", registry, "--fout", str(native), "--summary", "s.json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert json.loads((work / "s.json").read_text())["test_auc"] > 0.65
+    manifest = httpx.get(f"{server.url}/params/{case}").json()
+    features = manifest["features"]
+    events = [
+        event for name in ("signal", "background") for event in raw_events(work / f"{name}.root", "Events", features)
+    ]
+    assert len(events) == EVENTS
+    expected = load(native)(preprocessed(events, features, manifest["preprocessing"]["fill"]))
+    assert expected.std() > 0.05
+    for event, answer in zip(events, expected, strict=True):
+        row = without_nan(event)
+        body = {"keys": list(row)[::-1], "values": list(row.values())[::-1], "model": case}
+        assert httpx.post(f"{server.url}/json", json=body).json() == pytest.approx([answer], abs=1e-5)
