@@ -113,7 +113,7 @@ async def _read(stream: httpx.Response) -> httpx.Response:
         if len(content) > MAX_ANSWER_BYTES:
             raise MalformedResponseError(f"{stream.url} answered more than {MAX_ANSWER_BYTES} bytes: expected fewer")
     headers = stream.headers.copy()
-    headers.pop("Content-Encoding", None)  # the content stays as it came, even where it was asked for otherwise
+    headers.pop("Content-Encoding", None)  # a server that packs it all the same is not unpacked
     return httpx.Response(stream.status_code, headers=headers, content=bytes(content), request=stream.request)
 
 
