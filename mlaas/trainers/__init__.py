@@ -109,6 +109,12 @@ def _keras(model: Any, width: int, classes: int) -> Trainer:
     return KerasTrainer(model, width, classes)
 
 
+def _torch(model: Any, width: int, classes: int) -> Trainer:
+    from mlaas.trainers.torch import TorchTrainer
+
+    return TorchTrainer(model, width, classes)
+
+
 def _sklearn(model: Any, width: int, classes: int) -> Trainer:
     from mlaas.trainers.sklearn import make_sklearn_trainer
 
@@ -129,6 +135,7 @@ def _lightgbm(model: Any, width: int, classes: int) -> Trainer:
 
 TRAINERS: dict[str, Framework] = {
     "keras": Framework(_keras, ".keras"),
+    "torch": Framework(_torch, ".pt2", extra="torch"),
     "sklearn": Framework(_sklearn, ".joblib", bundled=False, extra="sklearn"),
     "xgboost": Framework(_xgboost, ".ubj", extra="xgboost"),
     "lightgbm": Framework(_lightgbm, ".txt", extra="lightgbm"),

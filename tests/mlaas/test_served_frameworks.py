@@ -20,6 +20,25 @@ MLAAS = Path(sys.executable).with_name("mlaas")
 DATA = Path(__file__).parents[3] / "shared" / "data"
 EVENTS = 100
 
+TORCH = """
+import torch
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(width, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1))
+        self.last = nn.Linear(32, 1)
+
+    def forward(self, x):
+        return self.last(self.hidden(x))
+
+def model(features):
+    network = Network(sum(feature.dimension for feature in features))
+    network.loss = nn.BCEWithLogitsLoss()
+    network.optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    return network
+"""
 STREAMING = """
 from sklearn.linear_model import SGDClassifier
 
@@ -62,6 +81,12 @@ def model(idim):
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
+def _torch(path: Path) -> Predict:
+    torch = import_module("torch")
+    network = torch.export.load(path).module()
+    return lambda x: network(torch.from_numpy(x))[:, 0].detach().numpy()
+
+
 def _sklearn(path: Path) -> Predict:
     joblib = import_module("joblib")
     estimator = joblib.load(path)
@@ -80,6 +105,7 @@ def _lightgbm(path: Path) -> Predict:
 
 
 CASES: dict[str, tuple[str, str, Callable[[Path], Predict]]] = {
+    "torch": (TORCH, ".pt2", _torch),
     "sklearn_streaming": (STREAMING, ".joblib", _sklearn),
     "sklearn_forest": (FOREST, ".joblib", _sklearn),
     "sklearn_histograms": (HISTOGRAMS, ".joblib", _sklearn),
