@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
@@ -157,6 +158,19 @@ def test_arrow_and_single_rows_say_the_same(sample: Sample, server: Server, out_
         single = httpx.post(f"{server.url}/proto", content=row.SerializeToString())
         (only,) = Predictions.FromString(single.content).prediction
         assert only.probability == pytest.approx(out_of_fold[event], rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("registry", ["a server", "in process"])
+def test_files_are_scored_by_the_networks_that_have_not_seen_their_events(
+    sample: Sample, server: Server, out_of_fold: NDArray[np.float32], registry: str
+) -> None:
+    model = ("folds", "--registry", server.url) if registry == "a server" else ("run/folds.tar.gz",)
+    out = f"{registry.replace(' ', '_')}.parquet"
+    done = run(sample.folder, str(MLAAS), "score", "--files", "signal.root", "--out", out, "--model", *model)
+    assert done.returncode == 0, done.stderr
+    scores = pq.read_table(sample.folder / out)
+    assert scores.column("event").to_pylist() == sample.numbers[EVENTS:].tolist()
+    np.testing.assert_allclose(scores.column("score").to_numpy(), out_of_fold[EVENTS:], rtol=1e-5, atol=1e-5)
 
 
 def test_the_number_as_a_float32_is_refused(sample: Sample, server: Server, trained: str) -> None:
