@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlaas import workflow
+from mlaas import crossvalidation
 from mlaas.errors import ParameterError
 from mlaas.inspection import Inspection, inspect_file
 from mlaas.options import TrainOptions
@@ -55,7 +55,7 @@ def train(
         alias, promote_if: The alias that moves to the new version, and the condition for it.
         run: New folder for all of this run; ``mlaas-runs/<name>-<time>`` by default.
         options: Of :class:`mlaas.options.TrainOptions`: ``specs``, ``dtype``, ``fout``, ``summary``,
-            ``skip_bad_files``, ``any_owner``.
+            ``skip_bad_files``, ``any_owner``, ``folds``, ``fold``.
 
     Returns:
         The summary: ``test_auc``, ``events``, ``features``, ``model``, ``version``, ``epochs``, ``run`` and more.
@@ -64,7 +64,7 @@ def train(
         MlaasError: In one line, what the user can mend.
         Interrupted: It was asked to stop; :func:`resume` goes on.
     """
-    return workflow.train_and_publish(
+    return crossvalidation.train_and_publish(
         TrainOptions(
             _files(files), _labels(labels), Path(model), _content(params), _content(preproc), publish=publish,
             name=name, alias=alias, promote_if=promote_if, seed=seed, run=None if run is None else Path(run),
@@ -77,7 +77,7 @@ def train(
 def resume(run: str | os.PathLike[str], tell: Tell = print) -> dict[str, Any]:
     """Go on with the training, or the sweep, in a folder; see :func:`train` and :func:`sweep`."""
     path = Path(run)
-    return resume_sweep(path, tell) if (path / "options.json").is_file() else workflow.resume(path, tell)
+    return resume_sweep(path, tell) if (path / "options.json").is_file() else crossvalidation.resume(path, tell)
 
 
 def sweep(

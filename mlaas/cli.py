@@ -50,16 +50,18 @@ def cli() -> None:
 @click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's.")
 @click.option("--run", type=PATH, help="New folder for all of this run (default: mlaas-runs/NAME-TIME).")
 @click.option("--resume", type=PATH, help="Folder of a run that was stopped or killed, to go on with; nothing else.")
+@click.option("--folds", type=int, metavar="N", help="Train N models, and make one of them that scores all events.")
+@click.option("--fold", metavar="K/N", help="Train the model that is tested on events whose number is K modulo N.")
 @click.pass_context
 def train(context: click.Context, /, resume: Path | None, **options: Any) -> None:
     """Read, select, assemble, train, export and publish, in one go."""
-    from mlaas import workflow
+    from mlaas import crossvalidation
     from mlaas.options import TrainOptions
 
     if _goes_on(context, resume, options, ("files", "model")):
-        workflow.resume(resume, click.echo)  # type: ignore[arg-type]
+        crossvalidation.resume(resume, click.echo)  # type: ignore[arg-type]
         return
-    workflow.train_and_publish(TrainOptions(**options), click.echo)
+    crossvalidation.train_and_publish(TrainOptions(**options), click.echo)
 
 
 @cli.command()

@@ -59,14 +59,14 @@ def export_bundle(
         onnx.save(with_preprocessing(onnx.load(str(network_path)), assembler), str(onnx_path))
         session = _session(onnx_path)
         answers = session.run(None, {"features": reference.inputs})[0]
-    _check(reference, answers.reshape(len(answers), -1))
+    check_answers(reference, answers.reshape(len(answers), -1))
     files: dict[str, Path | bytes] = {
         "model.onnx": onnx_path,
-        "params.json": _json(_manifest(name, assembler, about) | ({"labels": "labels.txt"} if labels else {})),
-        "reference.json": _json(
+        "params.json": to_json(_manifest(name, assembler, about) | ({"labels": "labels.txt"} if labels else {})),
+        "reference.json": to_json(
             {
                 "columns": columns(assembler.features),
-                "inputs": _nullable(reference.inputs),
+                "inputs": nullable(reference.inputs),
                 "outputs": reference.outputs.tolist(),
             }
         ),
@@ -151,7 +151,8 @@ def _agree(answers: npt.NDArray[Any], expected: npt.NDArray[Any]) -> bool:
     return answers.shape == expected.shape and np.allclose(answers, expected, TOLERANCE, TOLERANCE)
 
 
-def _check(reference: ReferenceEvents, answers: npt.NDArray[Any]) -> None:
+def check_answers(reference: ReferenceEvents, answers: npt.NDArray[Any]) -> None:
+    """Raise ModelError unless the exported model answers (n, outputs) as the trained one does."""
     if _agree(answers, reference.outputs):
         return
     differences = np.abs(answers - reference.outputs).max(axis=1)
@@ -186,9 +187,11 @@ def _manifest(name: str, assembler: Assembler, about: Mapping[str, Any]) -> dict
     }
 
 
-def _nullable(inputs: FloatArray) -> list[list[float | None]]:
+def nullable(inputs: FloatArray) -> list[list[float | None]]:
+    """For JSON, which has no NaN."""
     return [[None if np.isnan(value) else value for value in row] for row in inputs.tolist()]
 
 
-def _json(data: Mapping[str, Any]) -> bytes:
+def to_json(data: Mapping[str, Any]) -> bytes:
+    """As the files of a bundle have it."""
     return json.dumps(data, indent=1, allow_nan=False).encode()

@@ -27,6 +27,8 @@ class TrainOptions:
     alias: str | None = None
     promote_if: str | None = None
     any_owner: bool = False
+    fold: str | None = None
+    folds: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +112,25 @@ def _validated(fields: Mapping[str, Any], path: str) -> TrainParams:
         reason = first["msg"].removeprefix("Value error, ")
         given = json.dumps(first["input"])[:80]
         raise ParameterError(f"{path}: {name}: {reason}, not {given}") from error
+
+
+def chosen_fold(params: TrainParams, fold: str | None) -> TrainParams:
+    """The parameters with the fold of `--fold`, such as 2/5: of five folds, that of numbers that are 2 modulo 5.
+
+    Raises:
+        ParameterError: it is no such thing, or the parameters say other folds.
+    """
+    if fold is None:
+        return params
+    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", fold)
+    if found is None or not int(found[1]) < int(found[2]):
+        raise ParameterError(f"--fold {fold}: expected K/N with K from 0 to N - 1, such as 0/5")
+    wanted = {"fold": int(found[1]), "folds": int(found[2])}
+    if params.folds not in (0, wanted["folds"]):
+        raise ParameterError(f"--fold {fold}: the parameters say folds {params.folds}; leave one of them out")
+    if params.event_number is None:
+        raise ParameterError("event_number is missing in the parameters: expected the branch of integers for the folds")
+    return params.model_copy(update=wanted)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

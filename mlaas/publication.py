@@ -38,14 +38,33 @@ def publish_trained(
     options: TrainOptions, trained: Trained, bundle: Path, condition: Condition | None, tell: Tell
 ) -> dict[str, Any]:
     """Publish the bundle and move the alias: what the summary says about it."""
+
+    def holds(registry: str) -> tuple[bool, str]:
+        assert condition is not None
+        return condition.holds(trained.name, registry, trained.dataset, trained.test)
+
+    return publish_bundled(options, trained.name, bundle, tell, holds if condition is not None else None)
+
+
+def publish_bundled(
+    options: TrainOptions,
+    name: str,
+    bundle: Path,
+    tell: Tell,
+    holds: Callable[[str], tuple[bool, str]] | None = None,
+) -> dict[str, Any]:
+    """The same for whatever has given the bundle.
+
+    Args:
+        holds: whether the alias moves, and why, by the registry it is in; None moves it.
+    """
     if not options.publish:
         return {"version": None}
-    name = trained.name
     try:
         promoted = options.alias is not None
-        if condition is not None:
+        if holds is not None:
             # Before it is published, since the alias may be `latest`.
-            promoted, why = condition.holds(name, options.publish, trained.dataset, trained.test)
+            promoted, why = holds(options.publish)
             tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
         published = publish_bundle(bundle, options.publish)
     except MlaasError as error:

@@ -26,6 +26,7 @@ class RunFolder:
     Attributes:
         path: The folder. options: What the run was asked for.
         checkpoint: File for how far the training has come. bundle, summary: Files of what it has given.
+        test: File of the answers to the test part, of a training that is one of several folds.
     """
 
     def __init__(self, path: Path, options: TrainOptions, name: str) -> None:
@@ -34,6 +35,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.bundle = path / f"{name}.tar.gz"
         self.summary = path / "summary.json"
+        self.test = path / "test.npz"
 
     @classmethod
     def create(cls, options: TrainOptions, name: str) -> "RunFolder":

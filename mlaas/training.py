@@ -1,9 +1,11 @@
 """Whole epochs over the whole stream, validation after each, the test part once at the end."""
 
+import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from mlaas.metrics import auc
 from mlaas.params import TrainParams
 from mlaas.progress import progress_bar
 from mlaas.trainers import FloatArray, Trainer
+from mlaas.wholefile import write_whole
 
 REFERENCE_EVENTS = 100
 CHECKPOINT_SECONDS = 300.0
@@ -37,6 +40,15 @@ class Evaluation:
     truth: FloatArray
     outputs: FloatArray
     weights: FloatArray | None
+
+    def save(self, path: Path) -> None:
+        """Write the answers as .npz, whole or not at all; raises MlaasError."""
+        arrays: dict[str, Any] = {"truth": self.truth, "outputs": self.outputs}
+        content = io.BytesIO()
+        if self.weights is not None:
+            arrays["weights"] = self.weights
+        np.savez(content, **arrays)
+        write_whole(path, content.getvalue())
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from mlaas.fitting import train_on_sample
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.interrupts import Interrupted
 from mlaas.options import TrainOptions
-from mlaas.params import TrainParams, read_params
+from mlaas.params import TrainParams, chosen_fold, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
 from mlaas.publication import check_publication, publish_trained
@@ -68,16 +68,21 @@ def resume(path: Path, tell: Tell) -> dict[str, Any]:
     Returns, raises: see `train_and_publish`.
     """
     run = RunFolder.open(path)
-    if run.summary.exists():
-        raise ParameterError(f"{path}: this run has ended; nothing is left to do")
+    require_unfinished(run)
     return _run(run.options, tell, run)
+
+
+def require_unfinished(run: RunFolder) -> None:
+    """Raise ParameterError where nothing of a run is left to do."""
+    if run.summary.exists():
+        raise ParameterError(f"{run.path}: this run has ended; nothing is left to do")
 
 
 def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, Any]:
     started = time.perf_counter()
-    params = read_params(options.params)
-    name = _model_name(options)
-    _check_outputs(options)
+    params = chosen_fold(read_params(options.params), options.fold)
+    name = model_name(options)
+    check_outputs(options)
     condition = check_publication(options, name)
     selection = Selection.read(options.preproc)
     check_syntax(options.model)
@@ -89,6 +94,8 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
             if served is not trainer:
                 copy_weights(trainer, served)
             trained = _evaluated(name, served, dataset, params, epochs, tell)
+            if options.fold is not None and trained.test is not None:
+                trained.test.save(folder.test)
             lineage = _lineage(options, dataset, params)
             try:
                 _export(options, trained, lineage, folder.bundle, tell)
@@ -164,7 +171,7 @@ def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
     return trainer
 
 
-def _model_name(options: TrainOptions) -> str:
+def model_name(options: TrainOptions) -> str:
     given = options.name is not None
     try:
         return check_name(options.name if options.name is not None else options.model.stem)
@@ -173,7 +180,7 @@ def _model_name(options: TrainOptions) -> str:
         raise ParameterError(f"{where}: {error}") from error
 
 
-def _check_outputs(options: TrainOptions) -> None:
+def check_outputs(options: TrainOptions) -> None:
     """Find out before the training that what it gives can be written."""
     for option, path in (("--fout", options.fout), ("--summary", options.summary)):
         if path is None:

@@ -17,6 +17,22 @@ Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
+def remainders(numbers: NDArray[Any], modulo: int, what: str) -> NDArray[np.uint64]:
+    """What is left of event numbers (n,) after division, with all their digits: a server does the same.
+
+    Args:
+        what: Holds the numbers; it begins the message of an error.
+
+    Raises:
+        DataError: One is negative, or they are no integers.
+    """
+    if numbers.dtype.kind not in "iu":
+        raise DataError(f"{what} is {numbers.dtype}; the event number is an integer")
+    if len(numbers) and numbers.min() < 0:
+        raise DataError(f"{what} holds {numbers.min()}; expected event numbers from 0 on")
+    return numbers.astype(np.uint64) % np.uint64(modulo)
+
+
 @dataclass(frozen=True)
 class Split:
     """Shares the events out to the parts.
@@ -25,8 +41,7 @@ class Split:
         test: Fraction of all events.
         validation: Fraction of the events that are not in the test part.
         event_number: Branch that tells events apart; with ``folds`` the test part has those events whose number
-            is ``fold`` modulo ``folds``, instead of a fraction. A server that holds the models of all folds computes
-            the same, and takes no negative number either.
+            is ``fold`` modulo ``folds``, instead of a fraction.
     """
 
     seed: int
@@ -42,20 +57,19 @@ class Split:
         Raises:
             DataError: An event number is negative.
         """
-        numbers = flat_values(events[self.event_number]) if self.folds and self.event_number else None
-        if numbers is not None and len(numbers) and numbers.min() < 0:
-            raise DataError(
-                f"{path}: branch {self.event_number} holds {numbers.min()}; expected event numbers from 0 on,"
-                " for folds to go by"
+        folds = None
+        if self.folds and self.event_number:
+            folds = remainders(
+                flat_values(events[self.event_number]), self.folds, f"{path}: branch {self.event_number}"
             )
-        return self.parts(path, start, start + entries, numbers)
+        return self.parts(path, start, start + entries, folds)
 
-    def parts(self, path: str, start: int, stop: int, numbers: NDArray[Any] | None = None) -> NDArray[np.int8]:
+    def parts(self, path: str, start: int, stop: int, folds: NDArray[np.uint64] | None = None) -> NDArray[np.int8]:
         """Part of each of the entries of a file from ``start`` up to ``stop``, as its place in ``PARTS``.
 
         Args:
             path: Only its last part counts, so that the split is the same wherever the file lies.
-            numbers: Event numbers (stop - start,), none negative; None where there are no folds.
+            folds: That of each event (stop - start,); None where there are none.
 
         Returns:
             int8 (stop - start,)
@@ -65,9 +79,9 @@ class Split:
         bits = splitmix64(np.arange(start, stop, dtype=np.uint64), key)
         uniform = (bits >> np.uint64(11)) * 2.0**-53
         parts = np.zeros(stop - start, dtype=np.int8)
-        if numbers is not None:
+        if folds is not None:
             parts[uniform < self.validation] = PARTS.index("validation")
-            parts[numbers.astype(np.uint64) % np.uint64(self.folds) == self.fold] = PARTS.index("test")
+            parts[folds == self.fold] = PARTS.index("test")
             return parts
         parts[uniform < self.test + (1 - self.test) * self.validation] = PARTS.index("validation")
         parts[uniform < self.test] = PARTS.index("test")

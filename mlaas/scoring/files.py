@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
 from mlaas.blocks import block_ranges
+from mlaas.dataset.split import remainders
 from mlaas.errors import DataError, SelectionError, listing, suggestion
 from mlaas.features import columns
 from mlaas.normalisation import Scaling
 from mlaas.prefetch import read_ahead
 from mlaas.readers import Reader, open_reader
+from mlaas.readers.arrays import flat_values
 from mlaas.readers.base import Branch
 from mlaas.scoring.identifiers import check_identifiers, exact_values, usual_identifiers
 from mlaas.scoring.model import FloatArray, Model
@@ -121,6 +123,7 @@ def read_blocks(
         identifiers: Branches that are kept → dtype of their numbers in the output.
     """
     assembler = Assembler(model.features, [Scaling(0.0, 1.0)] * len(model.features))
+    places = columns(model.features)
     required = (
         None
         if model.missing
@@ -134,6 +137,9 @@ def read_blocks(
             with _naming(file.path):
                 events = model.selection.apply(events, stop - start).events
             raw = assembler.raw(events)
+            for name, modulo in model.moduli.items():
+                what = f"{file.path}: branch {name}"
+                raw[:, places.index(name)] = remainders(flat_values(events[name]), modulo, what)
             if required is not None:
                 _check_missing(file, model, raw, required, start)
             yield Block(start, stop, raw, kept)

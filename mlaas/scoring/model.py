@@ -25,6 +25,7 @@ class Model:
         digest: SHA-256 of its bundle, in hexadecimal.
         features: What goes in, in order.
         selection: The new branches among the features, and those that they are computed from; it has no cuts.
+        moduli: Features of which the remainder goes in → by what they are divided.
         missing: Whether a flat feature may be missing.
         outputs: Names of the outputs that are scores.
         labels: Of the first output; empty where it has none.
@@ -34,6 +35,7 @@ class Model:
     digest: str
     features: tuple[Feature, ...]
     selection: Selection
+    moduli: Mapping[str, int]
     missing: bool
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
@@ -59,6 +61,7 @@ class Model:
             digest,
             features,
             _needed(trained, [feature.name for feature in features]),
+            {one.name: one.modulo for one in manifest.features if one.modulo is not None},
             manifest.missing,
             _scores(reference, manifest, signature["outputs"]),
             tuple(labels),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 
@@ -118,7 +119,7 @@ def test_folds_go_by_event_number_and_cover_all_events_once(files: list[str]) ->
 def test_folds_of_narrow_numbers() -> None:
     numbers = np.array([0, 5, 64, 127], dtype=np.int8)
     for fold in range(200):
-        parts = Split(0, 0.2, 0, "n", 200, fold).parts("a.root", 0, 4, numbers)
+        parts = Split(0, 0.2, 0, "n", 200, fold).of("a.root", 0, 4, ak.Array({"n": numbers}))
         assert ((parts == PARTS.index("test")) == [int(number) % 200 == fold for number in numbers]).all()
 
 
@@ -133,7 +134,7 @@ def test_folds_of_narrow_numbers() -> None:
         (
             {"event_number": "run", "folds": 2},
             DataError,
-            r"0\.root: branch run holds -3; expected event numbers from 0 on, for folds to go by",
+            r"0\.root: branch run holds -3; expected event numbers from 0 on",
         ),
         ({"event_number": "event", "folds": 1}, ParameterError, "folds: 1 is given"),
         ({"event_number": "event", "folds": 2, "fold": 2}, ParameterError, "fold: 2 is given; expected 0 to 1"),
