@@ -18,33 +18,35 @@ from mlaas.foldbundle import export_folds
 from mlaas.interrupts import Interrupted
 from mlaas.metrics import auc
 from mlaas.options import TrainOptions
-from mlaas.publication import check_publication, publish_bundled
+from mlaas.publication import check_publication, model_name, publish_kept
 from mlaas.runfolder import RunFolder
 from mlaas.wholefile import write_whole
 from mlaas.workflow import Tell
 
 
-def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
+def train_and_publish(options: TrainOptions, tell: Tell, command: str | None = None) -> dict[str, Any]:
     """What `mlaas train` does, with or without `--folds`; see :func:`mlaas.workflow.train_and_publish`."""
-    return workflow.train_and_publish(options, tell) if options.folds is None else _run(options, tell, None)
+    if options.folds is None:
+        return workflow.train_and_publish(options, tell, command)
+    return _run(options, tell, None, command)
 
 
-def resume(path: Path, tell: Tell) -> dict[str, Any]:
+def resume(path: Path, tell: Tell, command: str | None = None) -> dict[str, Any]:
     """What `mlaas train --resume` does; see :func:`mlaas.workflow.resume`."""
     run = RunFolder.open(path)
     if run.options.folds is None:
-        return workflow.resume(path, tell)
+        return workflow.resume(path, tell, command)
     workflow.require_unfinished(run)
-    return _run(run.options, tell, run)
+    return _run(run.options, tell, run, command)
 
 
-def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, Any]:
+def _run(options: TrainOptions, tell: Tell, run: RunFolder | None, command: str | None) -> dict[str, Any]:
     started = time.perf_counter()
     name = _check(options)
     folder = run or RunFolder.create(options, name)
     with folder.in_use():
         try:
-            folds = [_train_fold(options, folder, fold, tell) for fold in range(options.folds or 0)]
+            folds = [_train_fold(options, folder, fold, tell, command) for fold in range(options.folds or 0)]
         finally:
             if run is None and not any(path.is_dir() for path in folder.path.iterdir()):
                 shutil.rmtree(folder.path)
@@ -60,7 +62,10 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
         export_folds([path / f"{name}.tar.gz" for path in paths], name, about, folder.bundle, options.fout)
         if options.fout:
             tell(f"saved as {options.fout}")
-        published = publish_bundled(options, name, folder.bundle, tell)
+        published: dict[str, Any] = {"version": None}
+        if options.publish:
+            version = publish_kept(options.publish, folder.bundle, options.alias, tell)
+            published = {"version": version, "alias": options.alias}
         kept = ("events", "features", "columns", "classes", "cutflow", "cutflow_by_file")
         summary = {"model": name, **metrics} | {field: folds[0][field] for field in kept} | published
         summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
@@ -82,13 +87,13 @@ def _check(options: TrainOptions) -> str:
         raise ParameterError("--promote-if: the folds have no test part in common; expected --alias alone")
     if options.fout is not None and options.fout.suffix not in (".gz", ".onnx"):
         raise ParameterError(f"--fout {options.fout}: the folds are several networks; expected .tar.gz or .onnx")
-    name = workflow.model_name(options)
+    name = model_name(options)
     workflow.check_outputs(options)
     check_publication(options, name)
     return name
 
 
-def _train_fold(options: TrainOptions, folder: RunFolder, fold: int, tell: Tell) -> dict[str, Any]:
+def _train_fold(options: TrainOptions, folder: RunFolder, fold: int, tell: Tell, command: str | None) -> dict[str, Any]:
     """The summary of a training, which may be done already, or in part."""
     path = folder.path / f"fold{fold}"
     if (path / "summary.json").is_file():
@@ -97,13 +102,13 @@ def _train_fold(options: TrainOptions, folder: RunFolder, fold: int, tell: Tell)
     tell(f"fold {fold} of {options.folds}: tested on the events whose number is {fold} modulo {options.folds}")
     try:
         if (path / "run.json").is_file():
-            return workflow.resume(path, tell)
+            return workflow.resume(path, tell, command)
         shutil.rmtree(path, ignore_errors=True)  # killed before it had begun
         alone = replace(
             options, folds=None, fold=f"{fold}/{options.folds}", run=path, publish=None, alias=None,
             fout=None, summary=None,
         )  # fmt: skip
-        return workflow.train_and_publish(alone, tell)
+        return workflow.train_and_publish(alone, tell, command)
     except Interrupted as error:
         raise Interrupted(f"stopped in fold {fold}; to go on: mlaas train --resume {folder.path}") from error
 

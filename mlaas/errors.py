@@ -24,6 +24,10 @@ class MlaasError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show: the line that says it all."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class DataError(MlaasError):
     """A file, tree, branch or label is missing, damaged or not of the expected kind."""

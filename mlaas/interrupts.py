@@ -12,6 +12,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupted(Exception):
     """Work has ended early, after it was saved; the message says how to go on."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show: the line that says it all."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:

@@ -48,6 +48,7 @@ class TrainParams(BaseModel):
     event_number: str | None = Field(None, description="branch of integers that folds go by")
     folds: int = Field(0, ge=0, description="into how many folds the events are cut, by event number")
     fold: int = Field(0, ge=0, description="the fold that is the test part")
+    model: dict[str, Any] = Field(default_factory=dict, description="arguments of the model function")
     verbose: int = Field(0, ge=0, description="0 or 1: how much is told")
 
     @model_validator(mode="before")

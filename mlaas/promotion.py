@@ -1,5 +1,6 @@
 """Whether an alias moves to a new version: it has to beat another one on the same test part."""
 
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -43,10 +44,11 @@ class Condition:
                 f"--promote-if {text!r}: expected one of {', '.join(METRICS)}, a sign, and an alias or a number,"
                 " such as 'auc > production'"
             )
-        try:
-            return cls(found[1], found[2], float(found[3]))
-        except ValueError:
-            pass
+        number = _number(found[3])
+        if number is not None:
+            if not math.isfinite(number):
+                raise ParameterError(f"--promote-if {text!r}: expected an alias or a finite number")
+            return cls(found[1], found[2], number)
         try:
             return cls(found[1], found[2], check_name(found[3], "alias"))
         except InvalidRequest as error:
@@ -77,6 +79,13 @@ class Condition:
         holds = SIGNS[self.sign](ours, theirs)
         verdict = "is" if holds else "is not"
         return holds, f"{self.metric} {ours:.4f} {verdict} {self.sign} {theirs:.4f} of {what}, on the same test part"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def answers(reference: str, registry: str, dataset: EventData) -> FloatArray:

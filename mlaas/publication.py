@@ -1,6 +1,7 @@
 """What a training publishes, and which alias moves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ from tfaas.bundles import InvalidRequest
 from tfaas.registry import check_name
 
 Tell = Callable[[str], None]
+
+
+def model_name(options: TrainOptions) -> str:
+    """The name of the model, or that of its file; raises ParameterError for one that no model can have."""
+    given = options.name is not None
+    try:
+        return check_name(options.name if options.name is not None else options.model.stem)
+    except InvalidRequest as error:
+        where = "--name" if given else f"--model {options.model}, give a --name"
+        raise ParameterError(f"{where}: {error}") from error
 
 
 def check_publication(options: TrainOptions, name: str) -> Condition | None:
@@ -38,42 +49,39 @@ def publish_trained(
     options: TrainOptions, trained: Trained, bundle: Path, condition: Condition | None, tell: Tell
 ) -> dict[str, Any]:
     """Publish the bundle and move the alias: what the summary says about it."""
-
-    def holds(registry: str) -> tuple[bool, str]:
-        assert condition is not None
-        return condition.holds(trained.name, registry, trained.dataset, trained.test)
-
-    return publish_bundled(options, trained.name, bundle, tell, holds if condition is not None else None)
-
-
-def publish_bundled(
-    options: TrainOptions,
-    name: str,
-    bundle: Path,
-    tell: Tell,
-    holds: Callable[[str], tuple[bool, str]] | None = None,
-) -> dict[str, Any]:
-    """The same for whatever has given the bundle.
-
-    Args:
-        holds: whether the alias moves, and why, by the registry it is in; None moves it.
-    """
     if not options.publish:
         return {"version": None}
+    promoted = options.alias is not None
+    if condition is not None:
+        # Before it is published, since the alias may be `latest`.
+        with _bundle_kept(bundle, options.publish):
+            promoted, why = condition.holds(trained.name, options.publish, trained.dataset, trained.test)
+        tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
+    alias = options.alias if promoted else None
+    return {"version": publish_kept(options.publish, bundle, alias, tell), "alias": alias}
+
+
+def publish_kept(target: str, bundle: Path, alias: str | None, tell: Tell) -> int:
+    """Publish a bundle at a database or server URL, and let an alias point at it: the version that it has become.
+
+    Raises:
+        PublishError: The registry refuses, or is away; the message says how to publish what is kept.
+    """
+    with _bundle_kept(bundle, target):
+        published = publish_bundle(bundle, target)
+    tell(f"published as {published.model}:{published.version}, served by {published.runtime}: {published.reason}")
+    if alias is not None:
+        set_alias(target, published.model, published.version, alias)
+        tell(f"{published.model}@{alias} is version {published.version}")
+    return published.version
+
+
+@contextmanager
+def _bundle_kept(bundle: Path, target: str) -> Iterator[None]:
     try:
-        promoted = options.alias is not None
-        if holds is not None:
-            # Before it is published, since the alias may be `latest`.
-            promoted, why = holds(options.publish)
-            tell(f"{options.alias} {'moves' if promoted else 'stays'}: {why}")
-        published = publish_bundle(bundle, options.publish)
+        yield
     except MlaasError as error:
-        raise PublishError(f"{error}; the trained model is kept, {_how_to_publish(bundle, options.publish)}") from error
-    tell(f"published as {name}:{published.version}, served by {published.runtime}: {published.reason}")
-    if promoted and options.alias:
-        set_alias(options.publish, name, published.version, options.alias)
-        tell(f"{name}@{options.alias} is version {published.version}")
-    return {"version": published.version, "alias": options.alias if promoted else None}
+        raise PublishError(f"{error}; the trained model is kept, {_how_to_publish(bundle, target)}") from error
 
 
 def _how_to_publish(bundle: Path, target: str) -> str:

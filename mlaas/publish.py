@@ -1,19 +1,21 @@
 """Handing a bundle to the registry: straight into its database, or through a running server."""
 
-import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from mlaas.errors import PublishError, listing
 from tfaas.bundles import ProofLimits, TFaaSError, current_user, publish
 from tfaas.registry import Database, Repository
 
+Result = TypeVar("Result")
 CONNECT_SECONDS = 5.0
 UPLOAD_SECONDS = 600.0
 
@@ -57,7 +59,7 @@ def check_target(target: str, name: str, any_owner: bool = False) -> None:
 
 def existing(target: str, name: str) -> Existing:
     """What a database or server has of a model; raises PublishError where a model can't be published there."""
-    return _on_server(target, name) if _is_server(target) else asyncio.run(_in_database(target, name))
+    return _on_server(target, name) if _is_server(target) else _run(_in_database, target, name)
 
 
 def publish_bundle(archive: Path, target: str) -> Published:
@@ -66,13 +68,13 @@ def publish_bundle(archive: Path, target: str) -> Published:
     Raises:
         PublishError: the registry can't be reached or refuses the bundle; nothing has changed there.
     """
-    return _upload(archive, target) if _is_server(target) else asyncio.run(_store(archive, target))
+    return _upload(archive, target) if _is_server(target) else _run(_store, archive, target)
 
 
 def set_alias(target: str, name: str, number: int, alias: str) -> None:
     """Let an alias of a model point at one of its versions, at a database or server URL; raises PublishError."""
     if not _is_server(target):
-        asyncio.run(_set_alias(target, name, number, alias))
+        _run(_set_alias, target, name, number, alias)
         return
     try:
         answer = httpx.put(
@@ -82,6 +84,12 @@ def set_alias(target: str, name: str, number: int, alias: str) -> None:
         raise PublishError(f"{target}: {error or type(error).__name__}") from error
     if answer.status_code != httpx.codes.OK:
         raise PublishError(f"{target} does not set the alias {alias}: {_reason(answer)}")
+
+
+def _run(function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
+    """The result of a coroutine, in a thread of its own: a notebook has a running loop in this one."""
+    with start_blocking_portal() as portal:
+        return portal.call(function, *arguments)
 
 
 def _is_server(target: str) -> bool:

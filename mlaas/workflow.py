@@ -22,11 +22,12 @@ from mlaas.export import check_exportable, export_bundle
 from mlaas.fitting import train_on_sample
 from mlaas.inputs import parse_files, parse_labels
 from mlaas.interrupts import Interrupted
+from mlaas.modelarguments import with_arguments
 from mlaas.options import TrainOptions
 from mlaas.params import TrainParams, chosen_fold, read_params
 from mlaas.prepare import dataset_params, open_prepared, tell_dataset
 from mlaas.progress import progress_bar
-from mlaas.publication import check_publication, publish_trained
+from mlaas.publication import check_publication, model_name, publish_trained
 from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
@@ -36,18 +37,18 @@ from mlaas.trainers.repeatable import make_repeatable
 from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
 from mlaas.wholefile import write_whole
-from tfaas.bundles import InvalidRequest, current_user
-from tfaas.registry import check_name
+from tfaas.bundles import current_user
 
 Tell = Callable[[str], None]
 FOUT_SUFFIXES = (".tar.gz", ".onnx", *(framework.suffix for framework in TRAINERS.values()))
 
 
-def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
+def train_and_publish(options: TrainOptions, tell: Tell, command: str | None = None) -> dict[str, Any]:
     """Run the whole pipeline, in a new folder of its own.
 
     Args:
         tell: called with each line that a person should read.
+        command: what the report says about how this was asked for; by default the command line.
 
     Returns:
         The summary, which is also written to the folder and to `options.summary`.
@@ -56,20 +57,20 @@ def train_and_publish(options: TrainOptions, tell: Tell) -> dict[str, Any]:
         MlaasError: in one line, what the user can mend.
         Interrupted: it was asked to stop; the folder has what `resume` needs.
     """
-    return _run(options, tell, None)
+    return _run(options, tell, None, command)
 
 
-def resume(path: Path, tell: Tell) -> dict[str, Any]:
+def resume(path: Path, tell: Tell, command: str | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped or killed, to the same result as if it had been left alone.
 
     Args:
         path: the folder of the run.
 
-    Returns, raises: see `train_and_publish`.
+    Other arguments, returns, raises: see `train_and_publish`.
     """
     run = RunFolder.open(path)
     require_unfinished(run)
-    return _run(run.options, tell, run)
+    return _run(run.options, tell, run, command)
 
 
 def require_unfinished(run: RunFolder) -> None:
@@ -78,7 +79,7 @@ def require_unfinished(run: RunFolder) -> None:
         raise ParameterError(f"{run.path}: this run has ended; nothing is left to do")
 
 
-def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, Any]:
+def _run(options: TrainOptions, tell: Tell, run: RunFolder | None, command: str | None) -> dict[str, Any]:
     started = time.perf_counter()
     params = chosen_fold(read_params(options.params), options.fold)
     name = model_name(options)
@@ -88,7 +89,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
     check_syntax(options.model)
     with _open_dataset(options, params, selection) as dataset:
         tell_dataset(dataset, params, tell)
-        trainer, served = _make_trainers(options, dataset, params)
+        trainer, served = _make_trainers(options, params, dataset)
         with _folder(options, name, dataset, run) as folder:
             epochs = _fit(trainer, dataset, params, folder, tell)
             if served is not trainer:
@@ -101,9 +102,9 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None) -> dict[str, 
                 _export(options, trained, lineage, folder.bundle, tell)
             except ModelError as error:
                 dataset.notes.append(f"not exported: {error}")
-                report_training(folder.path, trained, lineage, shlex.join(sys.argv))
+                report_training(folder.path, trained, lineage, command or shlex.join(sys.argv))
                 raise
-            report_training(folder.path, trained, lineage, shlex.join(sys.argv))
+            report_training(folder.path, trained, lineage, command or shlex.join(sys.argv))
             tell(f"report: {folder.path / 'report.html'}")
             published = publish_trained(options, trained, folder.bundle, condition, tell)
             summary = _summary(trained) | published
@@ -149,19 +150,19 @@ def _folder(options: TrainOptions, name: str, dataset: EventData, run: RunFolder
                 folder.discard_if_empty()
 
 
-def _make_trainers(options: TrainOptions, dataset: EventData, params: TrainParams) -> tuple[Trainer, Trainer]:
+def _make_trainers(options: TrainOptions, params: TrainParams, dataset: EventData) -> tuple[Trainer, Trainer]:
     """The trainer, and that of the model that is served: the same one, but where it is trained in another precision."""
-    served = _make_trainer(options, dataset)
+    served = _make_trainer(options, params, dataset)
     check_exportable(served)
     if params.precision == FULL_PRECISION:
         return served, served
     with in_precision(params.precision, served):
-        return _make_trainer(options, dataset), served
+        return _make_trainer(options, params, dataset), served
 
 
-def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
+def _make_trainer(options: TrainOptions, params: TrainParams, dataset: EventData) -> Trainer:
     make_repeatable(options.seed)
-    model_function = load_model_function(options.model)
+    model_function = with_arguments(load_model_function(options.model), params.model, options.model)
     make_repeatable(options.seed)  # the frameworks, too, that the file has loaded
     model = build_model(model_function, dataset.features, options.model)
     trainer = make_trainer(model, len(dataset.columns), len(dataset.classes))
@@ -169,15 +170,6 @@ def _make_trainer(options: TrainOptions, dataset: EventData) -> Trainer:
     if trainer.classifies:
         dataset.require_every_class()
     return trainer
-
-
-def model_name(options: TrainOptions) -> str:
-    given = options.name is not None
-    try:
-        return check_name(options.name if options.name is not None else options.model.stem)
-    except InvalidRequest as error:
-        where = "--name" if given else f"--model {options.model}, give a --name"
-        raise ParameterError(f"{where}: {error}") from error
 
 
 def check_outputs(options: TrainOptions) -> None:

@@ -1,10 +1,14 @@
 """Trainings with other parameters, round by round, and a table of what they gave."""
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +16,18 @@ from rich.console import Console
 from rich.table import Table
 
 from mlaas.errors import MlaasError, ParameterError
+from mlaas.interrupts import Interrupted
 from mlaas.options import TrainOptions
 from mlaas.params import read_params
-from mlaas.publish import check_target, publish_bundle, set_alias
+from mlaas.publication import check_publication, model_name, publish_kept
 from mlaas.sweep.space import distributions, read_space, with_values
 from mlaas.sweep.trials import Outcome, Trial, Trials, open_trials
 from mlaas.wholefile import write_whole
 
 Tell = Callable[[str], None]
-# Metric of the best epoch → whether less of it is better.
-METRICS = {"validation_loss": True, "validation_auc": False}
+# Metric of the best epoch → 1 where less of it is better, else -1.
+METRICS = {"validation_loss": 1, "validation_auc": -1}
+RESULTS = "sweep.json"
 OWN = ("params", "publish", "alias", "any_owner", "promote_if", "run", "fout", "summary")
 
 
@@ -63,8 +69,7 @@ def sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
     Raises:
         MlaasError: in one line, what the user can mend.
     """
-    read_params(options.training.params)
-    read_space(options.space)
+    options = _settled(options)
     try:
         options.output.mkdir(parents=True)
     except FileExistsError as error:
@@ -76,6 +81,19 @@ def sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
     about = {"options": options.to_json(), "started_in": str(Path.cwd())}
     write_whole(options.output / "options.json", json.dumps(about, indent=1).encode())
     return _sweep(options, tell)
+
+
+def _settled(options: SweepOptions) -> SweepOptions:
+    """With the content of files that could change until the sweep is resumed; raises ParameterError."""
+    if options.metric not in METRICS:
+        raise ParameterError(f"--metric {options.metric}: expected {' or '.join(METRICS)}")
+    for name in ("trials", "processes"):
+        if getattr(options, name) < 1:
+            raise ParameterError(f"--{name} {getattr(options, name)}: expected 1 or more")
+    _optuna()
+    params = read_params(options.training.params).model_dump(mode="json", exclude_unset=True)
+    check_publication(options.training, model_name(options.training))
+    return replace(options, training=replace(options.training, params=params), space=read_space(options.space))
 
 
 def resume_sweep(folder: Path, tell: Tell) -> dict[str, Any]:
@@ -92,55 +110,103 @@ def resume_sweep(folder: Path, tell: Tell) -> dict[str, Any]:
         raise ParameterError(f"{folder} is no folder of a sweep: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ParameterError(f"{folder}/options.json is damaged: {error}") from error
+    results = folder / RESULTS
+    if results.exists() and (not training.publish or json.loads(results.read_bytes())["version"] is not None):
+        raise ParameterError(f"{folder}: this sweep has ended; nothing is left to do")
     if Path.cwd() != Path(started_in):
         raise ParameterError(f"the sweep was started in {started_in}: go there, since its files are named from there")
     return _sweep(options, tell)
 
 
 def _sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
-    training, less = options.training, METRICS[options.metric]
-    base = read_params(training.params).model_dump(mode="json", exclude_unset=True)
-    name = training.name or training.model.stem
-    if training.publish:
-        check_target(training.publish, name, training.any_owner)
-    elif training.alias:
-        raise ParameterError(f"--alias {training.alias}: --publish is missing, which says where")
-    space = read_space(options.space)
-    study = _study(training.seed, less)
-    results: list[dict[str, Any]] = []
-    with open_trials(options.dask, options.processes) as trials:
-        while len(results) < options.trials:
-            results += _round(options, trials, study, space, base, len(results), tell)
+    try:
+        with _in_use(options.output):
+            with open_trials(options.dask, options.processes) as trials:
+                results = _results(options, trials, tell)
+            return _best(options, results, tell)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"stopped; to go on: mlaas sweep --resume {options.output}") from error
+    finally:
+        if not any(options.output.glob("trial-*")):  # nothing to go on with
+            shutil.rmtree(options.output)
+
+
+def _best(options: SweepOptions, results: Sequence[Mapping[str, Any]], tell: Tell) -> dict[str, Any]:
+    """Find the best trial and publish it; all that `sweep.json` says."""
     good = [result for result in results if result["value"] is not None]
     if not good:
         raise MlaasError(f"no trial has succeeded; the first one: {results[0]['reason']}")
-    best = min(good, key=lambda result: float(result["value"]) if less else -float(result["value"]))
-    _show(results, best, options.metric)
-    found: dict[str, Any] = {"metric": options.metric, "best": best, "trials": results, "model": name, "version": None}
+    sign = METRICS[options.metric]
+    best = min(good, key=lambda result: sign * float(result["value"]))
+    tell(_table(results, best, options.metric))
+    name = model_name(options.training)
     bundle = options.output / best["folder"] / "run" / f"{name}.tar.gz"
     tell(f"best: trial {best['trial']}, {options.metric} {best['value']:.4f}, test AUC {_figure(best['test_auc'])}")
     tell(f"its model: {bundle}")
-    if training.publish:
-        published = publish_bundle(bundle, training.publish)
-        found["version"] = published.version
-        tell(f"published as {name}:{published.version}, served by {published.runtime}: {published.reason}")
-        if training.alias:
-            set_alias(training.publish, name, published.version, training.alias)
-            tell(f"{name}@{training.alias} is version {published.version}")
-    for path in (options.output / "sweep.json", training.summary):
-        if path:
-            write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    found: dict[str, Any] = {
+        "metric": options.metric, "best": best, "trials": results, "model": name, "version": None,
+    }  # fmt: skip
+    _write(options, found)
+    if options.training.publish:
+        found["version"] = publish_kept(options.training.publish, bundle, options.training.alias, tell)
+        _write(options, found)
     return found
 
 
-def _study(seed: int, less: bool) -> Any:
+def _results(options: SweepOptions, trials: Trials, tell: Tell) -> list[dict[str, Any]]:
+    """What all trials give, round by round."""
+    space = read_space(options.space)
+    base = read_params(options.training.params).model_dump(mode="json", exclude_unset=True)
+    study = _study(options.training.seed, METRICS[options.metric])
+    size = _round_size(options.output, trials.size)
+    results: list[dict[str, Any]] = []
+    while len(results) < options.trials:
+        wanted = min(size, options.trials - len(results))
+        results += _round(options, trials, study, space, base, range(len(results), len(results) + wanted), tell)
+    return results
+
+
+@contextmanager
+def _in_use(folder: Path) -> Iterator[None]:
+    """Keep other processes from going on with the sweep at the same time; raises MlaasError."""
+    with (folder / "options.json").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise MlaasError(f"{folder}: another process is at work on this sweep") from error
+        yield
+
+
+def _round_size(folder: Path, size: int) -> int:
+    """How many trials are chosen at a time: as at the start, also where a cluster has grown since."""
+    path = folder / "round.json"
+    if not path.exists():
+        write_whole(path, json.dumps({"size": size}).encode())
+    return int(json.loads(path.read_bytes())["size"])
+
+
+def _write(options: SweepOptions, found: Mapping[str, Any]) -> None:
+    for path in (options.output / RESULTS, options.training.summary):
+        if path:
+            write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _optuna() -> Any:
+    """The library; raises ParameterError where it is not installed."""
     try:
-        import optuna
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="IProgress not found")  # of tqdm, in notebooks
+            import optuna
     except ImportError as error:
         raise ParameterError("mlaas sweep needs Optuna: pip install 'hep-mlaas[sweep]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _study(seed: int, sign: int) -> Any:
+    optuna = _optuna()
     return optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=seed), direction="minimize" if less else "maximize"
+        sampler=optuna.samplers.TPESampler(seed=seed), direction="minimize" if sign > 0 else "maximize"
     )
 
 
@@ -150,25 +216,25 @@ def _round(
     study: Any,
     space: Mapping[str, Any],
     base: Mapping[str, Any],
-    done: int,
+    numbers: range,
     tell: Tell,
 ) -> list[dict[str, Any]]:
     """The results of the next trials, which the study learns."""
     import optuna
 
-    asked = [study.ask(distributions(space)) for _ in range(min(trials.size, options.trials - done))]
+    asked = [study.ask(distributions(space)) for _ in numbers]
     cores = len(os.sched_getaffinity(0))
     wanted = [
         Trial(
-            done + position,
+            number,
             trial.params,
-            (options.output / f"trial-{done + position:03}").resolve(),
+            (options.output / f"trial-{number:03}").resolve(),
             _arguments(options),
             with_values(base, trial.params),
             Path.cwd(),
             0 if options.dask else max(1, cores // trials.size),
         )
-        for position, trial in enumerate(asked)
+        for number, trial in zip(numbers, asked, strict=True)
     ]
     results = []
     with contextlib.closing(trials.run(wanted)) as outcomes:
@@ -215,13 +281,16 @@ def _result(trial: Trial, outcome: Outcome, metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _show(results: Sequence[Mapping[str, Any]], best: Mapping[str, Any], metric: str) -> None:
+def _table(results: Sequence[Mapping[str, Any]], best: Mapping[str, Any], metric: str) -> str:
     table = Table("trial", *results[0]["values"], metric, "epoch", "seconds", "")
     for result in results:
         note = "best" if result is best else result["reason"]
         cells = [result["trial"], *result["values"].values(), result["value"], result["epoch"], result["seconds"], note]
         table.add_row(*(_figure(cell) for cell in cells))
-    Console().print(table)
+    console = Console(color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
 
 
 def _figure(value: Any) -> str:

@@ -1,10 +1,15 @@
 """One training of a sweep: a process of its own, in a folder of its own."""
 
+import contextlib
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +21,9 @@ from mlaas.cluster import open_cluster
 from mlaas.wholefile import write_whole
 
 INTERRUPTED = 130
+# Ends of a process that say nothing about the training.
+STOPPED = (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+LOCK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,22 @@ class Trial:
     cwd: Path
     threads: int
 
+    @property
+    def run(self) -> Path:
+        """The folder of the training itself."""
+        return self.folder / "run"
+
     def command(self) -> list[str]:
         """The training, or what is left of it."""
-        run = self.folder / "run"
-        mlaas = [sys.executable, "-m", "mlaas", "train"]
-        if (run / "checkpoint").is_file():
-            return [*mlaas, "--resume", str(run)]
-        return [*mlaas, *self.arguments, "--params", str(self.folder / "params.json"), "--run", str(run)]
+        train = [sys.executable, "-m", "mlaas.sweep.child", str(os.getpid()), "train"]
+        if (self.run / "run.json").is_file():
+            return [*train, "--resume", str(self.run)]
+        return [*train, *self.arguments, "--params", str(self.folder / "params.json"), "--run", str(self.run)]
+
+    def environment(self) -> dict[str, str]:
+        """That of this process, with the threads that it may use."""
+        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+        return dict(os.environ) | (dict.fromkeys(names, str(self.threads)) if self.threads else {})
 
 
 @dataclass(frozen=True)
@@ -70,17 +87,19 @@ class LocalTrials:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._running: set[subprocess.Popen[str]] = set()
+        self._processes = Processes()
 
     def run(self, trials: Sequence[Trial]) -> Generator[Outcome]:
         with ThreadPoolExecutor(self.size) as pool:
             try:
-                yield from pool.map(lambda trial: run_trial(trial, self._running), trials)
+                yield from pool.map(lambda trial: run_trial(trial, self._processes), trials)
             except BaseException:
-                # They save themselves, to be gone on with.
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(self._running):
-                    process.send_signal(signal.SIGTERM)
+                # They save themselves, to be gone on with; whoever asks again does not want to wait for that.
+                self._processes.stop(signal.SIGTERM)
+                try:
+                    pool.shutdown(cancel_futures=True)
+                except KeyboardInterrupt:
+                    self._processes.stop(signal.SIGKILL)
                 raise
 
 
@@ -95,6 +114,38 @@ class DaskTrials:
         yield from self._cluster.map(run_trial, trials)
 
 
+class Processes:
+    """Trainings that run, and none that starts once they are asked to stop."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def started(self, trial: Trial, log: Any) -> Iterator[subprocess.Popen[str] | None]:
+        """The process of a trial; None where they are to stop."""
+        with self._lock:
+            # In a session of its own, so that Ctrl-C comes from here only: a second signal would not let it save.
+            process = None if self.stopped else subprocess.Popen(
+                trial.command(), cwd=trial.cwd, env=trial.environment(), stdout=log, stderr=subprocess.PIPE,
+                text=True, start_new_session=True,
+            )  # fmt: skip
+            if process is not None:
+                self._running.add(process)
+        try:
+            yield process
+        finally:
+            if process is not None:
+                self._running.discard(process)
+
+    def stop(self, number: signal.Signals) -> None:
+        with self._lock:
+            self.stopped = True
+            for process in list(self._running):
+                process.send_signal(number)
+
+
 @contextmanager
 def open_trials(dask: str | None, processes: int) -> Iterator[Trials]:
     """Where to run trainings; raises ParameterError where there is no cluster at ``dask``."""
@@ -107,50 +158,54 @@ def open_trials(dask: str | None, processes: int) -> Iterator[Trials]:
 
 def finished(trial: Trial) -> Outcome | None:
     """The outcome of a trial that has ended, in this sweep or before it was resumed."""
-    for name in ("run/summary.json", "failed.json"):
-        path = trial.folder / name
+    for path in (trial.run / "summary.json", trial.folder / "failed.json"):
         if path.is_file():
             content = json.loads(path.read_bytes())
-            return Outcome(content) if name.startswith("run") else Outcome(None, content["reason"])
+            return Outcome(content) if path.parent == trial.run else Outcome(None, content["reason"])
     return None
 
 
-def run_trial(trial: Trial, running: set[subprocess.Popen[str]] | None = None) -> Outcome:
+def run_trial(trial: Trial, processes: Processes | None = None) -> Outcome:
     """Train, unless it has been done.
 
     Args:
-        running: where the process is noted while it runs.
+        processes: where its process is noted while it runs.
     """
+    processes = processes or Processes()
+    _wait_until_free(trial.run, processes)
     done = finished(trial)
     if done is not None:
         return done
     trial.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(trial.folder / "params.json", json.dumps(trial.params, indent=1).encode())
-    environment = dict(os.environ)
-    if trial.threads:
-        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-        environment |= dict.fromkeys(names, str(trial.threads))
-    with (trial.folder / "log").open("a") as log:
-        # In a session of its own, so that Ctrl-C comes from here only: a second signal would not let it save.
-        process = subprocess.Popen(
-            trial.command(),
-            cwd=trial.cwd,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        running = set() if running is None else running
-        running.add(process)
+    if not (trial.run / "run.json").is_file():
+        shutil.rmtree(trial.run, ignore_errors=True)
+        write_whole(trial.folder / "params.json", json.dumps(trial.params, indent=1).encode())
+    with (trial.folder / "log").open("a") as log, processes.started(trial, log) as process:
+        if process is None:
+            return Outcome(None, "interrupted", interrupted=True)
         _, errors = process.communicate()
-        running.discard(process)
         log.write(errors)
     done = finished(trial)
     if done is not None:
         return done
-    if process.returncode == INTERRUPTED:
+    if process.returncode in STOPPED or processes.stopped:
         return Outcome(None, "interrupted", interrupted=True)
-    reason = next(reversed(errors.strip().splitlines()), f"exit code {process.returncode}").removeprefix("mlaas: ")
+    reason = next(reversed(errors.strip().splitlines()), _end(process.returncode)).removeprefix("mlaas: ")
     write_whole(trial.folder / "failed.json", json.dumps({"reason": reason}).encode())
     return Outcome(None, reason)
+
+
+def _wait_until_free(run: Path, processes: Processes) -> None:
+    """Wait for the process of a sweep that was killed, which is about to save itself."""
+    with contextlib.suppress(FileNotFoundError), (run / "run.json").open() as file:
+        while not processes.stopped:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(LOCK_SECONDS)
+            else:
+                return
+
+
+def _end(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
