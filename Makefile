@@ -39,8 +39,8 @@ $(BIN)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt --build-constraint constraints.txt -e . -e clients/python --group dev
 	touch $@
 
-$(BIN)/.frameworks: $(BIN)/.installed
-	$(BIN)/python -m pip install -q -c constraints.txt --group frameworks
+$(BIN)/.installed-test: $(BIN)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt --group test
 	touch $@
 
 install: debian-build $(BIN)/.installed ## virtual environment, Python packages, build tools
@@ -62,7 +62,7 @@ lint: install ## ruff and mypy
 	@$(BIN)/mypy
 	@cd clients/python && ../../$(BIN)/mypy
 
-test: lint debian-test cpp $(BIN)/.frameworks ## lint and every test
+test: lint debian-test cpp $(BIN)/.installed-test ## lint and every test
 	@$(BIN)/python -m pytest
 
 bench: install debian-bench ## every figure of the serving path, beside what it is compared with

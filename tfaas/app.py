@@ -4,6 +4,7 @@ import asyncio
 import gc
 import multiprocessing
 import sys
+import warnings
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -106,6 +107,8 @@ def create_app_from_environment() -> Application:
 def _tune_interpreter() -> None:
     """Let neither threads nor the garbage collector hold up the event loop, which yields its lock at each callback."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    # That a value is not finite is found by a product that numpy would warn of, and answered by an error.
+    warnings.filterwarnings("ignore", "invalid value encountered", RuntimeWarning)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
