@@ -4,8 +4,8 @@ import asyncio
 import gc
 import multiprocessing
 import sys
-import warnings
 import tempfile
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
