@@ -57,7 +57,7 @@ def export_bundle(
         network_path = folder / "network.onnx"
         trainer.export(network_path)
         onnx.save(with_preprocessing(onnx.load(str(network_path)), assembler), str(onnx_path))
-        session = _session(onnx_path)
+        session = open_session(onnx_path)
         answers = session.run(None, {"features": reference.inputs})[0]
     check_answers(reference, answers.reshape(len(answers), -1))
     files: dict[str, Path | bytes] = {
@@ -87,7 +87,7 @@ def check_exportable(trainer: Trainer) -> None:
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder, _export_errors_translated():
         path = Path(folder) / "network.onnx"
         trainer.export(path)
-        session = _session(path)
+        session = open_session(path)
         events = np.random.default_rng(1).random((MADE_UP_EVENTS, session.get_inputs()[0].shape[1]), np.float32)
         events[:, ::5] = 0  # as the columns of absent objects are
         answers = session.run(None, {"normalised": events})[0].reshape(len(events), -1)
@@ -99,7 +99,8 @@ def check_exportable(trainer: Trainer) -> None:
         )
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """What runs an ONNX file here."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY  # converters leave things behind that the runtime removes, and tells
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

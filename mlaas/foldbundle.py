@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto
 
 from mlaas.errors import ModelError
-from mlaas.export import ReferenceEvents, check_answers, nullable, to_json
+from mlaas.export import ReferenceEvents, check_answers, nullable, open_session, to_json
 from mlaas.folds import combine_folds
 from mlaas.wholefile import write_whole
 from tfaas.bundles import pack
@@ -63,13 +62,8 @@ def export_folds(
     """
     folds = [_Exported.read(bundle) for bundle in bundles]
     manifest = {**_manifest([fold.manifest for fold in folds]), **about}
-    content = combine_folds([fold.model for fold in folds]).SerializeToString()
     reference = _reference([fold.reference for fold in folds])
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    answers = session.run(None, {"features": reference.inputs})[0]
-    check_answers(reference, answers.reshape(len(answers), -1))
     files: dict[str, Path | bytes] = {
-        "model.onnx": content,
         "params.json": to_json(manifest),
         "reference.json": to_json(
             {
@@ -83,13 +77,16 @@ def export_folds(
         files["labels.txt"] = folds[0].files["labels.txt"]
     for number, fold in enumerate(folds):
         native = (file for file in fold.files if file.startswith("model.") and file != "model.onnx")
-        files |= {f"fold{number}{PurePosixPath(file).suffix}": fold.files[file] for file in native}
+        files |= {f"fold{number}{file.removeprefix('model')}": fold.files[file] for file in native}
     with tempfile.TemporaryDirectory(prefix="mlaas-") as folder:
-        archive = Path(folder) / target.name
-        pack(name, files, archive)
+        model, archive = Path(folder) / "model.onnx", Path(folder) / target.name
+        onnx.save(combine_folds([fold.model for fold in folds]), str(model))
+        answers = open_session(model).run(None, {"features": reference.inputs})[0]
+        check_answers(reference, answers.reshape(len(answers), -1))
+        pack(name, files | {"model.onnx": model}, archive)
         write_whole(target, archive)
-    if fout is not None:
-        write_whole(fout, content if fout.suffix == ".onnx" else target)
+        if fout is not None:
+            write_whole(fout, model if fout.suffix == ".onnx" else archive)
 
 
 def _manifest(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import onnx.compose
+import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from mlaas.errors import ModelError
 
 FLOATING = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+FATAL_ONLY = 4
 
 
 def combine_folds(models: Sequence[ModelProto]) -> ModelProto:
-    """One model in the place of one a fold.
-
-    Every model answers every event, and the answer of the right one is taken. That costs a run a fold, and holds for
-    every network; to run each on its own events would leave some without any, which not every network can take.
+    """One model in the place of one a fold, each of which runs on the events of its fold alone.
 
     Args:
         models: that of fold i, which was tested on the events whose number is i modulo ``len(models)``; from
@@ -35,24 +35,27 @@ def combine_folds(models: Sequence[ModelProto]) -> ModelProto:
     for fold, model in enumerate(models[1:], 1):
         _check_alike(fold, model, models[0])
     renamed = [onnx.compose.add_prefix(model, f"fold{fold}_") for fold, model in enumerate(models)]
-    tensor = output.type.tensor_type
     constants = {
-        "folds_first": np.array([0], np.int64),
+        "folds_0": np.array([0], np.int64),
+        "folds_1": np.array([1], np.int64),
         "folds_width": np.array([width], np.int64),
-        "folds_axis": np.array([1], np.int64),
-        # The fold of an event gets as many dimensions as its output has, so that they can be chosen by it.
-        "folds_column": np.full((1,) * (len(tensor.shape.dim) - 1), width, np.int64),
-        "folds_none": np.array(np.nan, helper.tensor_dtype_to_np_dtype(tensor.elem_type)),
-        **{f"folds_{fold}": np.array(fold, np.float32) for fold in range(len(models))},
+        "folds_column": np.array(width, np.int64),
+        "folds_last": np.array([-1], np.int64),
+        "folds_end": np.array([np.iinfo(np.int64).max], np.int64),
+        "folds_none": np.array(np.nan, helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)),
+        **{f"folds_number_{fold}": np.array(fold, np.float32) for fold in range(len(models))},
     }
+    fillers = [not _takes_no_event(model, width) for model in models]
+    if not any(fillers):
+        del constants["folds_last"]
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    # Shapes inside the models are left out: they call their numbers of events by one name, and here these differ.
     graph = helper.make_graph(
-        _nodes(renamed, output.name),
+        _nodes(renamed, output.name, fillers),
         "folds",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["events", width + 1])],
         [output],
         [*initializers, *(one for model in renamed for one in model.graph.initializer)],
-        value_info=[one for model in renamed for one in model.graph.value_info],
         sparse_initializer=[one for model in renamed for one in model.graph.sparse_initializer],
     )
     return helper.make_model(
@@ -63,22 +66,58 @@ def combine_folds(models: Sequence[ModelProto]) -> ModelProto:
     )
 
 
-def _nodes(models: Sequence[ModelProto], output: str) -> list[NodeProto]:
-    """Those of models whose names have prefixes, and what stands before and behind them."""
+def _nodes(models: Sequence[ModelProto], output: str, fillers: Sequence[bool]) -> list[NodeProto]:
+    """Those of models whose names have prefixes, and what hands events to them and puts their answers in place."""
+    node = helper.make_node
     nodes = [
-        helper.make_node("Slice", ["features", "folds_first", "folds_width", "folds_axis"], ["folds_features"]),
-        helper.make_node("Gather", ["features", "folds_column"], ["folds_fold"], axis=1),
+        node("Slice", ["features", "folds_0", "folds_width", "folds_1"], ["folds_features"]),
+        node("Gather", ["features", "folds_column"], ["folds_fold"], axis=1),
+        node("Slice", ["folds_features", "folds_0", "folds_1", "folds_0"], ["folds_filler"]),
     ]
-    answer = "folds_none"
-    for fold, model in enumerate(models):
-        before, answer = answer, f"folds_answer_{fold}"
+    if not any(fillers):
+        del nodes[-1]
+    for fold, (model, filler) in enumerate(zip(models, fillers, strict=True)):
+        given, mine = f"fold{fold}_features", f"folds_is_{fold}"
         nodes += [
-            helper.make_node("Identity", ["folds_features"], [f"fold{fold}_features"]),
-            *model.graph.node,
-            helper.make_node("Equal", ["folds_fold", f"folds_{fold}"], [f"folds_is_{fold}"]),
-            helper.make_node("Where", [f"folds_is_{fold}", f"fold{fold}_{output}", before], [answer]),
+            node("Equal", ["folds_fold", f"folds_number_{fold}"], [mine]),
+            node("Compress", ["folds_features", mine], [f"folds_events_{fold}" if filler else given], axis=0),
         ]
-    return [*nodes, helper.make_node("Identity", [answer], [output])]
+        if filler:
+            nodes.append(node("Concat", [f"folds_events_{fold}", "folds_filler"], [given], axis=0))
+        nodes += model.graph.node
+    nodes += [
+        node("Shape", ["folds_fold"], ["folds_events"]),
+        node("Shape", [f"fold0_{output}"], ["folds_shape"]),
+        node("Slice", ["folds_shape", "folds_1", "folds_end", "folds_0"], ["folds_sizes"]),
+        node("Concat", ["folds_events", "folds_sizes"], ["folds_answers"], axis=0),
+        node("Expand", ["folds_none", "folds_answers"], ["folds_placed"]),
+    ]
+    placed = "folds_placed"
+    for fold, filler in enumerate(fillers):
+        before, placed = placed, f"folds_placed_{fold}"
+        answers = f"fold{fold}_{output}"
+        if filler:
+            nodes.append(node("Slice", [answers, "folds_0", "folds_last", "folds_0"], [f"folds_answers_{fold}"]))
+            answers = f"folds_answers_{fold}"
+        nodes += [
+            node("NonZero", [f"folds_is_{fold}"], [f"folds_row_{fold}"]),
+            node("Transpose", [f"folds_row_{fold}"], [f"folds_rows_{fold}"], perm=[1, 0]),
+            node("ScatterND", [before, f"folds_rows_{fold}", answers], [placed]),
+        ]
+    return [*nodes, node("Identity", [placed], [output])]
+
+
+def _takes_no_event(model: ModelProto, width: int) -> bool:
+    """Whether it can be run where no event is for it; one that can't is given the first event as well."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    one = session.run(None, {"features": np.zeros((1, width), np.float32)})[0]
+    try:
+        none = session.run(None, {"features": np.zeros((0, width), np.float32)})[0]
+    except (state.Fail, state.InvalidArgument, state.NotImplemented, state.RuntimeException):
+        return False
+    return bool(none.shape == (0, *one.shape[1:]))
 
 
 def _check_alike(fold: int, model: ModelProto, first: ModelProto) -> None:

@@ -1,6 +1,7 @@
 """The models of all folds as one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,14 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mlaas.assembly import Assembler
 from mlaas.errors import ModelError
+from mlaas.export import with_preprocessing
+from mlaas.features import Feature
 from mlaas.folds import combine_folds
+from mlaas.normalisation import Scaling
+from mlaas.trainers import is_sample_trainer
+from tests.mlaas.test_trainers import CLASSIFIERS, REGRESSORS, Make, events, made
 
 EVENTS = np.random.default_rng(3).normal(size=(64, 3)).astype(np.float32)
 
@@ -60,6 +67,61 @@ def test_every_event_of_a_batch_gets_the_answer_of_its_fold(folds: int, shape: t
     np.testing.assert_allclose(together, [alone[one][event] for event, one in enumerate(fold)], rtol=1e-5, atol=1e-6)
     single = run(combined, with_fold(fold)[5:6])
     np.testing.assert_allclose(single[0], alone[fold[5]][5], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_folds_without_an_event_and_models_that_can_not_do_without(fold: int) -> None:
+    models = [network(0), needing_an_event(1), network(2)]
+    with pytest.raises(Exception, match="out of data bounds"):
+        run(models[1], EVENTS[:0])
+    together = run(combine_folds(models), with_fold(np.array([fold, fold])))
+    np.testing.assert_allclose(together, run(models[fold], EVENTS[:2]), rtol=1e-5, atol=1e-6)
+
+
+def needing_an_event(seed: int) -> onnx.ModelProto:
+    """As `network`, with something of the first event that changes nothing, and is not there without events."""
+    model = network(seed)
+    model.graph.node[-1].input[0] = "unchanged"
+    first = numpy_helper.from_array(np.array([0], np.int64), "first")
+    model.graph.initializer.extend([first, numpy_helper.from_array(np.float32(0), "nothing")])
+    cast = model.graph.node.pop()
+    model.graph.node.extend(
+        [
+            helper.make_node("Gather", ["shaped", "first"], ["one"], axis=0),
+            helper.make_node("Mul", ["one", "nothing"], ["zero"]),
+            helper.make_node("Add", ["shaped", "zero"], ["unchanged"]),
+            cast,
+        ]
+    )
+    return model
+
+
+TREES: dict[str, tuple[Make, int]] = {
+    **{
+        name: (CLASSIFIERS[name], 3)
+        for name in ("RandomForestClassifier", "XGBClassifier", "LGBMClassifier", "Pipeline")
+    },
+    **{name: (REGRESSORS[name], 0) for name in ("HistGradientBoostingRegressor", "XGBRegressor", "LGBMRegressor")},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_models_that_are_no_networks(name: str, tmp_path: Path) -> None:
+    make, classes = TREES[name]
+    x, y, _ = events(classes)
+    halves, models = [], []
+    assembler = Assembler([Feature("x", "jagged", x.shape[1])], [Scaling(0.0, 1.0)])
+    for half in (slice(0, 300), slice(300, 600)):
+        trainer = made(make, classes)
+        assert is_sample_trainer(trainer)
+        trainer.fit_sample(x[half], y[half], None, None)
+        trainer.export(tmp_path / "network.onnx")
+        models.append(with_preprocessing(onnx.load(tmp_path / "network.onnx"), assembler))
+        halves.append(trainer.predict(x))
+    combined = combine_folds(models)
+    for fold in (np.arange(600) % 2, np.zeros(600, int), np.ones(600, int)):
+        answers = run(combined, np.column_stack([x, fold]).astype(np.float32))
+        np.testing.assert_allclose(answers, np.where(fold[:, None] == 0, *halves), rtol=1e-5, atol=1e-5)
 
 
 def test_no_model_answers_where_there_is_no_such_fold() -> None:
