@@ -71,8 +71,7 @@ class EventSample:
             rows = rows[_lowest(priorities[rows], self.size)]
         if len(rows):
             self._parts.append(_Part(priorities[rows], take(columns, rows)))
-        if sum(len(part.priorities) for part in self._parts) > 2 * self.size:
-            self._compact()
+        self._compact_when_large()
 
     def successor(self) -> "EventSample":
         """An empty sample that is only good to be merged into this one."""
@@ -81,12 +80,16 @@ class EventSample:
     def merge(self, other: "EventSample") -> None:
         """Take in the sample of other events."""
         self._parts += other._parts
-        self._compact()
+        self._compact_when_large()
 
     def columns(self) -> dict[str, Column]:
         """The sampled events; empty where there are none."""
         self._compact()
         return self._parts[0].columns if self._parts else {}
+
+    def _compact_when_large(self) -> None:
+        if sum(len(part.priorities) for part in self._parts) > 2 * self.size:
+            self._compact()
 
     def _compact(self) -> None:
         if not self._parts:

@@ -1,5 +1,6 @@
 """The first pass over the events of a dataset, on this machine or on many."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -8,8 +9,9 @@ from mlaas.cluster import Cluster
 from mlaas.dataset.sources import Source
 from mlaas.dataset.split import Split
 from mlaas.dataset.tally import Tally
+from mlaas.errors import DataError
 from mlaas.readers import Branch, open_reader
-from mlaas.readers.encoded import Categories, EncodedReader
+from mlaas.readers.encoded import EncodedReader
 from mlaas.sample import event_priorities
 from mlaas.selection import Selection
 from mlaas.specs import Progress, Specs, Unit, selected_blocks, units
@@ -28,6 +30,9 @@ class Findings:
         self.tally.merge(other.tally)
 
 
+_kept = threading.local()
+
+
 @dataclass(frozen=True)
 class Opening:
     """What a process needs to open a file that another one has open; see :func:`mlaas.readers.open_reader`."""
@@ -37,19 +42,31 @@ class Opening:
     dtype: str | None
     label: float | str
     limit: int
-    categories: Categories
+    identity: str
+    categories: tuple[tuple[str, tuple[str, ...]], ...]
 
     @classmethod
     def of(cls, source: Source, dtype: str | None) -> Self:
         """What opens the same file, whose format is ``dtype``, again."""
         reader = source.reader
-        categories = reader.categories if isinstance(reader, EncodedReader) else {}
-        return cls(reader.path, reader.tree, dtype, source.label, source.limit, categories)
+        categories = tuple(reader.categories.items()) if isinstance(reader, EncodedReader) else ()
+        return cls(reader.path, reader.tree, dtype, source.label, source.limit, reader.identity, categories)
 
     def open(self) -> Source:
-        """Open the file."""
+        """The open file; a thread keeps the last one open, whose next task is most likely of the same file."""
+        if getattr(_kept, "opening", None) != self:
+            if hasattr(_kept, "source"):
+                _kept.source.reader.close()
+            _kept.source, _kept.opening = self._opened(), self
+        return _kept.source  # type: ignore[no-any-return]
+
+    def _opened(self) -> Source:
         reader = open_reader(self.path, self.tree, self.dtype)
-        return Source(EncodedReader(reader, self.categories) if self.categories else reader, self.label, self.limit)
+        if reader.identity != self.identity:
+            reader.close()
+            raise DataError(f"{self.path}: is another file where it was opened last; expected one that all workers see")
+        encoded = EncodedReader(reader, dict(self.categories)) if self.categories else reader
+        return Source(encoded, self.label, self.limit)
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,9 @@ def first_pass(
         parts = (examination.examine(sources[unit.number], unit, found.specs.successor()) for unit in todo)
     else:
         openings = [Opening.of(source, dtype) for source in sources]
-        parts = cluster.map(_examined, [(examination, openings[unit.number], unit) for unit in todo])
+        # Made when they are handed out: by then what was found bounds the samples that are worth sending back.
+        tasks = ((examination, openings[unit.number], unit, found.specs.successor()) for unit in todo)
+        parts = cluster.map(_examined, tasks)
     done = 0
     for unit, part in zip(todo, parts, strict=True):
         found.merge(part)
@@ -117,8 +136,6 @@ def first_pass(
     return found
 
 
-def _examined(task: tuple[Examination, Opening, Unit]) -> Findings:
-    examination, opening, unit = task
-    source = opening.open()
-    with source.reader:
-        return examination.examine(source, unit, Specs.empty(examination.branches, {}))
+def _examined(task: tuple[Examination, Opening, Unit, Specs]) -> Findings:
+    examination, opening, unit, specs = task
+    return examination.examine(opening.open(), unit, specs)

@@ -103,9 +103,7 @@ def _write_all(
 
 
 def _assemble_elsewhere(task: _Task) -> list[BatchEntry]:
-    source = task.opening.open()
-    with source.reader:
-        return _assemble(task, source)
+    return _assemble(task, task.opening.open())
 
 
 def _assemble(task: _Task, source: Source) -> list[BatchEntry]:
