@@ -1,5 +1,7 @@
 """Which parameters are tried, and between what."""
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from mlaas.yamlfile import read_yaml
 
 MODEL = "model."
 FIELDS = {"low", "high", "log", "step"}
+EXPONENTIAL = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 SCALARS = (str, int, float, bool, type(None))
 
 Values = Mapping[str, Any]
@@ -23,7 +26,7 @@ def read_space(source: Path | Mapping[str, Any]) -> dict[str, Any]:
     """
     where = "space" if isinstance(source, Mapping) else f"--space {source}"
     try:
-        content = source if isinstance(source, Mapping) else read_yaml(source.read_text("utf-8"))
+        content = source if isinstance(source, Mapping) else _numbers(read_yaml(source.read_text("utf-8")))
     except OSError as error:
         raise ParameterError(f"{where}: {error.strerror}") from error
     except (MlaasError, UnicodeDecodeError) as error:
@@ -64,6 +67,15 @@ def with_values(params: Mapping[str, Any], values: Values) -> dict[str, Any]:
     return changed
 
 
+def _numbers(content: Any) -> Any:
+    """With numbers for what YAML, other than JSON and Python, takes for texts: 1e-4, without a dot."""
+    if isinstance(content, dict):
+        return {name: _numbers(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_numbers(value) for value in content]
+    return float(content) if isinstance(content, str) and EXPONENTIAL.fullmatch(content) else content
+
+
 def _check(name: str, given: Any) -> None:
     if not name.removeprefix(MODEL).isidentifier() or (
         not name.startswith(MODEL) and name not in TrainParams.model_fields
@@ -79,6 +91,10 @@ def _check(name: str, given: Any) -> None:
     numbers = [given[field] for field in ("low", "high", "step") if field in given]
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         raise ValueError("low, high and step are numbers")
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("low, high and step are finite")
+    if isinstance(given["low"], int) and isinstance(given["high"], int) and not isinstance(given.get("step", 1), int):
+        raise ValueError(f"step {given['step']}: expected a whole number, as low and high are")
     if not isinstance(given.get("log", False), bool):
         raise ValueError("log is true or false")
     if given["low"] >= given["high"]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlaas import api
+from mlaas import api, workflow
 from mlaas.demo.sample import write_sample
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.publish import existing
@@ -33,6 +33,8 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Trains in a folder of its own: what it returns and what it tells."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    # Its figures take most of the time of a training, and nothing here looks at them.
+    monkeypatch.setattr(workflow, "report_training", lambda *arguments: None)
     files = [tmp_path / "signal.root", tmp_path / "background.root"]
     for seed, path in enumerate(files):
         write_sample(path, 600, path.stem == "signal", seed)

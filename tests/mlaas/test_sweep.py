@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from mlaas import api
+from mlaas import api, cluster
 from mlaas.demo.sample import write_sample
 from mlaas.errors import MlaasError, ParameterError, PublishError
 from mlaas.publish import existing
+from mlaas.sweep.space import read_space
 
 MLAAS = Path(sys.executable).with_name("mlaas")
 MODEL = """
@@ -224,11 +225,11 @@ def test_the_best_can_be_that_of_the_largest_auc(work: Path) -> None:
 def test_a_dask_cluster_trains(work: Path) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
-        found = sweep("out", trials=2, dask=cluster.scheduler_address, seed=3)
-    local = sweep("local", trials=2, processes=2, seed=3)
-    assert [trial["values"] for trial in found["trials"]] == [trial["values"] for trial in local["trials"]]
-    assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in local["trials"]]
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
+        found = sweep("out", trials=2, dask=local.scheduler_address, seed=3)
+    here = sweep("here", trials=2, processes=2, seed=3)
+    assert [trial["values"] for trial in found["trials"]] == [trial["values"] for trial in here["trials"]]
+    assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in here["trials"]]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_a_dask_cluster_trains(work: Path) -> None:
         ({"model.rate": {"low": 0, "high": 1, "log": True}}, "begins above 0"),
         ({"model.rate": {"low": 0.0, "high": float("inf")}}, "finite"),
         ({"epochs": {"low": 1, "high": 9, "step": 0}}, "step is above 0"),
-        ({"epochs": {"low": 1, "high": 9, "step": 1.5}}, "step"),
+        ({"epochs": {"low": 1, "high": 9, "step": 1.5}}, "step 1.5: expected a whole number"),
         ({"epochs": [[1]]}, "expected a list of numbers, texts"),
         (None, "space is None"),
         ("absent.json", "absent.json: No such file"),
@@ -258,6 +259,15 @@ def test_bad_spaces_are_told_before_anything_is_made(work: Path, space: Any, mes
     assert not Path("out").exists()
 
 
+def test_numbers_without_a_dot_are_numbers_in_yaml_too(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("model.rate: {low: 1e-5, high: 1E-1, log: true}\nmodel.penalty: [l2, 2e3, -1.5e+2, e1]\n")
+    assert read_space(path) == {
+        "model.rate": {"low": 1e-5, "high": 0.1, "log": True},
+        "model.penalty": ["l2", 2000.0, -150.0, "e1"],
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -267,11 +277,14 @@ def test_bad_spaces_are_told_before_anything_is_made(work: Path, space: Any, mes
         ({"alias": "production"}, "--publish is missing"),
         ({"params": {"epoch": 1}}, "did you mean 'epochs'"),
         ({"name": "a/b"}, "--name"),
-        ({"publish": "sqlite:////proc/none/r.db"}, "/proc"),
+        ({"publish": "mysql://host/db"}, "mysql"),
         ({"dask": "tcp://127.0.0.1:1"}, "no scheduler with a worker answers"),
     ],
 )
-def test_bad_options_leave_no_folder(work: Path, options: dict[str, Any], message: str) -> None:
+def test_bad_options_leave_no_folder(
+    work: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECTION_TIMEOUT", 1)
     with pytest.raises(MlaasError, match=message):
         sweep("out", **options)
     assert not Path("out").exists()
