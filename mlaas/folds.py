@@ -35,23 +35,21 @@ def combine_folds(models: Sequence[ModelProto]) -> ModelProto:
     for fold, model in enumerate(models[1:], 1):
         _check_alike(fold, model, models[0])
     renamed = [onnx.compose.add_prefix(model, f"fold{fold}_") for fold, model in enumerate(models)]
+    fillers = [not _takes_no_event(model, width) for model in models]
     constants = {
         "folds_0": np.array([0], np.int64),
         "folds_1": np.array([1], np.int64),
         "folds_width": np.array([width], np.int64),
         "folds_column": np.array(width, np.int64),
-        "folds_last": np.array([-1], np.int64),
         "folds_end": np.array([np.iinfo(np.int64).max], np.int64),
         "folds_none": np.array(np.nan, helper.tensor_dtype_to_np_dtype(output.type.tensor_type.elem_type)),
         **{f"folds_number_{fold}": np.array(fold, np.float32) for fold in range(len(models))},
+        **({"folds_last": np.array([-1], np.int64)} if any(fillers) else {}),
     }
-    fillers = [not _takes_no_event(model, width) for model in models]
-    if not any(fillers):
-        del constants["folds_last"]
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     # Shapes inside the models are left out: they call their numbers of events by one name, and here these differ.
     graph = helper.make_graph(
-        _nodes(renamed, output.name, fillers),
+        [*_asking(renamed, fillers), *_placing(output.name, fillers)],
         "folds",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["events", width + 1])],
         [output],
@@ -66,16 +64,19 @@ def combine_folds(models: Sequence[ModelProto]) -> ModelProto:
     )
 
 
-def _nodes(models: Sequence[ModelProto], output: str, fillers: Sequence[bool]) -> list[NodeProto]:
-    """Those of models whose names have prefixes, and what hands events to them and puts their answers in place."""
+def _asking(models: Sequence[ModelProto], fillers: Sequence[bool]) -> list[NodeProto]:
+    """The nodes of models whose names have prefixes, and those that hand each the events of its fold.
+
+    Args:
+        fillers: of each model, whether it is given the first of all events behind its own.
+    """
     node = helper.make_node
     nodes = [
         node("Slice", ["features", "folds_0", "folds_width", "folds_1"], ["folds_features"]),
         node("Gather", ["features", "folds_column"], ["folds_fold"], axis=1),
-        node("Slice", ["folds_features", "folds_0", "folds_1", "folds_0"], ["folds_filler"]),
     ]
-    if not any(fillers):
-        del nodes[-1]
+    if any(fillers):
+        nodes.append(node("Slice", ["folds_features", "folds_0", "folds_1", "folds_0"], ["folds_filler"]))
     for fold, (model, filler) in enumerate(zip(models, fillers, strict=True)):
         given, mine = f"fold{fold}_features", f"folds_is_{fold}"
         nodes += [
@@ -85,7 +86,13 @@ def _nodes(models: Sequence[ModelProto], output: str, fillers: Sequence[bool]) -
         if filler:
             nodes.append(node("Concat", [f"folds_events_{fold}", "folds_filler"], [given], axis=0))
         nodes += model.graph.node
-    nodes += [
+    return nodes
+
+
+def _placing(output: str, fillers: Sequence[bool]) -> list[NodeProto]:
+    """The nodes that put the answers of all models where their events are; the answers to fillers are left out."""
+    node = helper.make_node
+    nodes = [
         node("Shape", ["folds_fold"], ["folds_events"]),
         node("Shape", [f"fold0_{output}"], ["folds_shape"]),
         node("Slice", ["folds_shape", "folds_1", "folds_end", "folds_0"], ["folds_sizes"]),
