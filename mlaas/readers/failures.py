@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlaas.errors import DataError
 
@@ -20,6 +21,24 @@ class Unreadable(DataError):
 
 class OutOfReach(Unreadable):
     """The server did not answer, or not in time: another attempt may succeed."""
+
+
+@contextmanager
+def bounded_memory(more: int) -> Iterator[None]:
+    """Raises MemoryError where the process would take ``more`` bytes more than it has now, on Linux."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = int(statm.read_text().split()[0]) * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit if soft == resource.RLIM_INFINITY else min(soft, limit), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @contextmanager

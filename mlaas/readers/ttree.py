@@ -9,11 +9,12 @@ import numpy as np
 from mlaas.readers.arrays import Strings, Values, as_values
 from mlaas.readers.base import Branch
 from mlaas.readers.baskets import PlainBranch, StoredBytes, is_local
-from mlaas.readers.failures import reason
+from mlaas.readers.failures import bounded_memory, reason
 from mlaas.readers.forms import Leaf, Unusable, leaves, numbers
 
 # Members of every TObject.
 _BOOKKEEPING = ("fBits", "fUniqueID")
+_FIRST_EVENT_BYTES = 1 << 30
 # Compressed size of a basket from which threads are worth what they cost.
 _BYTES_FOR_THREADS = 4 << 10
 
@@ -75,7 +76,11 @@ class TTreeTable:
         from uproot.deserialization import DeserializationError
 
         try:
-            events = self.values(names, 0, 1, 1)
+            # Objects that uproot takes for others give numbers of elements that fill the memory of any machine.
+            with bounded_memory(_FIRST_EVENT_BYTES):
+                events = self.values(names, 0, 1, 1)
+        except MemoryError:
+            return f"the first event would take more than {_FIRST_EVENT_BYTES >> 20} MB"
         except (DeserializationError, NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
             return reason(error)
         short = [name for name, array in events.items() if not len(array)]

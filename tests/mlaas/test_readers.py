@@ -1,8 +1,10 @@
 """Reading ROOT files: every type, any range, and errors that say what is wrong."""
 
 import contextlib
+import resource
 import shutil
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -11,7 +13,9 @@ import uproot
 
 from mlaas.errors import DataError
 from mlaas.readers import open_reader
+from mlaas.readers import ttree as tables
 from mlaas.readers.base import cut_blocks
+from mlaas.readers.failures import bounded_memory
 from tests.mlaas.samples import FLAT_TYPES, JAGGED_TYPES, Sample, make_sample
 
 
@@ -209,3 +213,30 @@ def test_arrays_stay_valid_after_the_file_is_closed(sample: Sample) -> None:
     with open_reader(str(sample)) as reader:
         events = reader.read(["met"], 0, 300)
     np.testing.assert_array_equal(ak.to_numpy(events["met"]), sample.flat["met"])
+
+
+def test_memory_is_bounded_where_objects_are_tried() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(MemoryError), bounded_memory(1 << 28):
+        np.ones(1 << 27)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_a_branch_whose_first_event_fills_the_memory_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tables.TTreeTable.values
+
+    def greedy(self: Any, names: Any, *where: int) -> Any:
+        if "matrix" in names:
+            np.ones(1 << 29)
+        return values(self, names, *where)
+
+    monkeypatch.setattr(tables.TTreeTable, "values", greedy)
+    monkeypatch.setattr(tables, "_FIRST_EVENT_BYTES", 1 << 30)
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("events", {"x": "f4", "matrix": ("f4", (2, 3)), "three": ("f4", (3,))})
+        file["events"].extend({"x": np.ones(4), "matrix": np.ones((4, 2, 3)), "three": np.ones((4, 3))})
+    with open_reader(str(tmp_path / "a.root")) as reader:
+        assert set(reader.branches) == {"x", "three"}
+        assert reader.skipped == {"matrix": "it cannot be read: the first event would take more than 1024 MB"}
