@@ -273,10 +273,12 @@ def _file(file: FilePath) -> str:
 def _labels(labels: Labels | None) -> str | None:
     if labels is None or isinstance(labels, str):
         return labels
-    return ",".join(_label(one) for one in (labels if isinstance(labels, Iterable) else [labels]))
+    if isinstance(labels, Iterable) and getattr(labels, "ndim", 1) > 0:
+        return ",".join(map(_label, labels))
+    return _label(labels)
 
 
-def _label(label: str | float) -> str:
+def _label(label: object) -> str:
     return str(int(label)) if isinstance(label, bool) else str(label)
 
 
