@@ -1,6 +1,7 @@
 """The functions of `mlaas.api`, as notebooks and scripts call them."""
 
 import json
+import re
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from tests.mlaas.test_sweep import MODEL, SLOW
 
 PARAMS = {"branch": "Events", "epochs": 3, "exclude_branches": ["run", "event"]}
 FILES = ["signal.root", "background.root"]
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 WAIT_SECONDS = 120
 
 
@@ -235,3 +237,28 @@ def test_an_interrupted_kernel_saves_and_goes_on(work: Path, monkeypatch: pytest
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.usefixtures("without_report")
+def test_every_function_has_an_example_that_runs(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, *examples = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert model.startswith("# net.py\n")
+    Path("net.py").write_text(model)
+    names: dict[str, Any] = {}
+    for example in examples:
+        exec(compile(example, str(PAGE), "exec"), names)
+    for function in api.__all__:
+        assert any(f"api.{function}(" in example for example in examples), function
+        assert f"\n## {function}\n" in PAGE.read_text()
+    assert names["done"]["version"] == 1
+    assert names["done"]["alias"] == "production"
+    summary = PAGE.read_text().partition("The summary is")[2].partition("[training.md]")[0]
+    fields = set(re.findall(r"`(\w+)`", summary))
+    assert {"test_auc", "version"} <= fields <= names["done"].keys()
+    assert names["slower"]["test_loss"] != names["done"]["test_loss"]
+    assert len(names["swept"]["trials"]) == 3
+    assert names["swept"]["version"] == 2
+    assert names["scored"].outputs == {Path("scores.root"): 600}
+    told = capsys.readouterr().out
+    for line in re.findall(r"print\(error\)  # (.*)", PAGE.read_text()):
+        assert f"{line}\n" in told
