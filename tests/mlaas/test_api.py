@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
-from mlaas import api, workflow
+from mlaas import api, crossvalidation, workflow
 from mlaas.demo.sample import write_sample
 from mlaas.errors import MlaasError, ParameterError
 from tests.mlaas.test_sweep import MODEL, SLOW
@@ -44,7 +44,7 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """`train` returns what the workflow is asked for."""
-    monkeypatch.setattr(workflow, "train_and_publish", lambda options, tell, command: {"options": options})
+    monkeypatch.setattr(crossvalidation, "train_and_publish", lambda options, tell, command: {"options": options})
 
 
 def train(**changes: Any) -> dict[str, Any]:
@@ -169,6 +169,13 @@ def test_a_second_training_in_a_process_sees_nothing_of_the_first(work: Path) ->
     Path("other/settings.py").write_text("RATE = 1e-30\n")
     assert train(model="other/net.py")["test_auc"] == 0.5
     assert train()["test_loss"] == first
+
+
+@pytest.mark.usefixtures("without_report")
+def test_folds_become_one_model(work: Path) -> None:
+    done = train(params={**PARAMS, "event_number": "event"}, folds=2, run="folds")
+    assert [fold["events_by_part"]["test"] for fold in done["folds"]] == [600, 600]
+    assert Path("folds/net.tar.gz").is_file()
 
 
 @pytest.mark.usefixtures("without_report")
