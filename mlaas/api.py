@@ -350,9 +350,12 @@ def _quiet_tensorflow() -> Iterator[None]:
     """Keep its warnings about itself from burying what is told, as the command does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.addFilter(_is_error)  # while it is imported into a notebook, it sets its level itself
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -288,7 +288,7 @@ def _table(results: Sequence[Mapping[str, Any]], best: Mapping[str, Any], metric
         note = "best" if result is best else result["reason"]
         cells = [result["trial"], *result["values"].values(), result["value"], result["epoch"], result["seconds"], note]
         table.add_row(*(_figure(cell) for cell in cells))
-    console = Console(color_system=None)
+    console = Console(color_system=None, force_jupyter=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

@@ -254,7 +254,8 @@ def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
     from distributed import LocalCluster
 
     Path("net.py").write_text(SLOW + MODEL)
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(protocol="tcp", **options) as local:
         process = subprocess.Popen(
             command(SPACE, "--trials", "3", "--output", "out", "--dask", local.scheduler_address),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
