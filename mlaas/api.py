@@ -273,10 +273,12 @@ def _file(file: FilePath) -> str:
 def _labels(labels: Labels | None) -> str | None:
     if labels is None or isinstance(labels, str):
         return labels
-    return ",".join(_label(one) for one in (labels if isinstance(labels, Iterable) else [labels]))
+    if isinstance(labels, Iterable) and getattr(labels, "ndim", 1) > 0:
+        return ",".join(map(_label, labels))
+    return _label(labels)
 
 
-def _label(label: str | float) -> str:
+def _label(label: object) -> str:
     return str(int(label)) if isinstance(label, bool) else str(label)
 
 
@@ -348,9 +350,12 @@ def _quiet_tensorflow() -> Iterator[None]:
     """Keep its warnings about itself from burying what is told, as the command does."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.addFilter(_is_error)  # while it is imported into a notebook, it sets its level itself
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(_is_error)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

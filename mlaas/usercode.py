@@ -1,6 +1,7 @@
 """The user's model file: Python that defines `model(idim)` or `model(features)`."""
 
 import ast
+import importlib
 import inspect
 import runpy
 import sys
@@ -26,6 +27,8 @@ HINTS = {
     "No module named 'xgboost'": "pip install 'hep-mlaas[xgboost]'",
     "No module named 'lightgbm'": "pip install 'hep-mlaas[lightgbm]'",
 }
+# Where the model files of this process were.
+_model_folders: set[Path] = set()
 LOUD_WHEN_LOADED = {"keras", "tensorflow"}
 
 
@@ -44,7 +47,7 @@ def load_model_function(path: Path) -> Callable[[Any], Any]:
     if LOUD_WHEN_LOADED & _imports(path):
         with standard_error_held_back():
             import keras  # noqa: F401 - so that the file finds it loaded
-    sys.path.insert(0, str(path.resolve().parent))  # as for a script: modules beside it can be imported
+    _let_import_from(path.resolve().parent)
     try:
         names = runpy.run_path(str(path))
     except (Exception, SystemExit) as error:
@@ -53,6 +56,22 @@ def load_model_function(path: Path) -> Callable[[Any], Any]:
     if not callable(function):
         raise ModelError(f"model file {path} defines no function model(idim)")
     return function  # type: ignore[no-any-return]
+
+
+def _let_import_from(folder: Path) -> None:
+    """Modules beside the file can be imported, as for a script.
+
+    They are read anew in each training of a process, since they may have changed, or be those of another model.
+    """
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    _model_folders.add(folder)
+    for file in folder.glob("*.py"):
+        known = getattr(sys.modules.get(file.stem), "__file__", None)
+        if known is not None and Path(known).resolve().parent in _model_folders:
+            del sys.modules[file.stem]
+    importlib.invalidate_caches()
 
 
 def build_model(function: Callable[[Any], Any], features: Sequence[Feature], path: Path) -> Any:

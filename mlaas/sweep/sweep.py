@@ -21,7 +21,7 @@ from mlaas.options import TrainOptions
 from mlaas.params import read_params
 from mlaas.publication import check_publication, model_name, publish_kept
 from mlaas.sweep.space import distributions, read_space, with_values
-from mlaas.sweep.trials import Outcome, Trial, Trials, open_trials
+from mlaas.sweep.trials import STOP, Outcome, Trial, Trials, open_trials
 from mlaas.wholefile import write_whole
 
 Tell = Callable[[str], None]
@@ -158,6 +158,7 @@ def _results(options: SweepOptions, trials: Trials, tell: Tell) -> list[dict[str
     space = read_space(options.space)
     base = read_params(options.training.params).model_dump(mode="json", exclude_unset=True)
     study = _study(options.training.seed, METRICS[options.metric])
+    (options.output / STOP).unlink(missing_ok=True)
     size = _round_size(options.output, trials.size)
     results: list[dict[str, Any]] = []
     while len(results) < options.trials:
@@ -287,7 +288,7 @@ def _table(results: Sequence[Mapping[str, Any]], best: Mapping[str, Any], metric
         note = "best" if result is best else result["reason"]
         cells = [result["trial"], *result["values"].values(), result["value"], result["epoch"], result["seconds"], note]
         table.add_row(*(_figure(cell) for cell in cells))
-    console = Console(color_system=None)
+    console = Console(color_system=None, force_jupyter=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

@@ -23,7 +23,8 @@ from mlaas.wholefile import write_whole
 INTERRUPTED = 130
 # Ends of a process that say nothing about the training.
 STOPPED = (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-LOCK_SECONDS = 0.1
+LOCK_SECONDS, STOP_SECONDS = 0.1, 1.0
+STOP = "stop"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Trial:
     def run(self) -> Path:
         """The folder of the training itself."""
         return self.folder / "run"
+
+    @property
+    def stop_file(self) -> Path:
+        """While it is there, all trials of the sweep are to stop: also those of another machine."""
+        return self.folder.parent / STOP
 
     def command(self) -> list[str]:
         """The training, or what is left of it."""
@@ -95,8 +101,8 @@ class LocalTrials:
                 yield from pool.map(lambda trial: run_trial(trial, self._processes), trials)
             except BaseException:
                 # They save themselves, to be gone on with; whoever asks again does not want to wait for that.
-                self._processes.stop(signal.SIGTERM)
                 try:
+                    self._processes.stop(signal.SIGTERM)
                     pool.shutdown(cancel_futures=True)
                 except KeyboardInterrupt:
                     self._processes.stop(signal.SIGKILL)
@@ -111,7 +117,11 @@ class DaskTrials:
         self.size = cluster.workers
 
     def run(self, trials: Sequence[Trial]) -> Generator[Outcome]:
-        yield from self._cluster.map(run_trial, trials)
+        try:
+            yield from self._cluster.map(run_trial, trials)
+        except BaseException:
+            trials[0].stop_file.touch()  # a task that has begun can't be cancelled
+            raise
 
 
 class Processes:
@@ -183,7 +193,7 @@ def run_trial(trial: Trial, processes: Processes | None = None) -> Outcome:
     with (trial.folder / "log").open("a") as log, processes.started(trial, log) as process:
         if process is None:
             return Outcome(None, "interrupted", interrupted=True)
-        _, errors = process.communicate()
+        errors = _errors(process, trial.stop_file)
         log.write(errors)
     done = finished(trial)
     if done is not None:
@@ -193,6 +203,18 @@ def run_trial(trial: Trial, processes: Processes | None = None) -> Outcome:
     reason = next(reversed(errors.strip().splitlines()), _end(process.returncode)).removeprefix("mlaas: ")
     write_whole(trial.folder / "failed.json", json.dumps({"reason": reason}).encode())
     return Outcome(None, reason)
+
+
+def _errors(process: subprocess.Popen[str], stop: Path) -> str:
+    """Wait for a training, and ask it once to stop where the file ``stop`` appears: what it says about errors."""
+    asked = False
+    while True:
+        try:
+            return process.communicate(timeout=STOP_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            if stop.exists() and not asked:
+                process.terminate()
+                asked = True
 
 
 def _wait_until_free(run: Path, processes: Processes) -> None:

@@ -1,7 +1,9 @@
 """Sweeps from a space of parameters to the best model, undisturbed, failing, interrupted, killed and on a cluster."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,15 +52,29 @@ SPACE = {"model.rate": {"low": 1e-3, "high": 1e-1, "log": True}, "batch_size": [
 WAIT_SECONDS = 120
 
 
+def prepare(folder: Path) -> None:
+    for seed, name in enumerate(("signal", "background")):
+        write_sample(folder / f"{name}.root", 600, name == "signal", seed)
+    (folder / "net.py").write_text(MODEL)
+    (folder / "params.json").write_text(json.dumps(PARAMS))
+
+
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with two samples and a model."""
-    for seed, name in enumerate(("signal", "background")):
-        write_sample(tmp_path / f"{name}.root", 600, name == "signal", seed)
-    (tmp_path / "net.py").write_text(MODEL)
-    (tmp_path / "params.json").write_text(json.dumps(PARAMS))
+    prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep that was left alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    prepare(folder)
+    with contextlib.chdir(folder):
+        sweep("out", trials=3, processes=2, seed=3)
+    return folder / "out"
 
 
 def command(space: Any, *options: str) -> list[str]:
@@ -154,7 +170,7 @@ def slow(work: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_sweep_that_is_stopped_or_killed_goes_on_to_the_same_result(
-    slow: subprocess.Popen[str], number: signal.Signals
+    slow: subprocess.Popen[str], alone: Path, number: signal.Signals
 ) -> None:
     trials = psutil.Process(slow.pid).children()
     assert len(trials) == 2
@@ -175,8 +191,13 @@ def test_a_sweep_that_is_stopped_or_killed_goes_on_to_the_same_result(
     resumed = finish(str(MLAAS), "sweep", "--resume", "out")
     assert resumed.returncode == 0, resumed.stderr
     assert "epoch 1/" not in Path("out/trial-000/log").read_text().partition("interrupted")[2]
-    sweep("alone", trials=3, processes=2, seed=3)
-    assert outcome(Path("out")) == outcome(Path("alone"))
+    assert outcome(Path("out")) == outcome(alone)
+
+
+def is_pending(number: signal.Signals, pid: int) -> bool:
+    """Whether a suspended process will get a signal as soon as it goes on."""
+    (pending,) = re.findall(r"^ShdPnd:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(pending, 16) >> (number - 1) & 1)
 
 
 def test_a_second_ctrl_c_does_not_wait(slow: subprocess.Popen[str]) -> None:
@@ -184,11 +205,10 @@ def test_a_second_ctrl_c_does_not_wait(slow: subprocess.Popen[str]) -> None:
     for trial in trials:
         trial.suspend()
     slow.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while slow.poll() is None and time.monotonic() < deadline:
-        slow.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-    assert slow.returncode == 130
+    wait_for(lambda: all(is_pending(signal.SIGTERM, trial.pid) for trial in trials), slow)
+    slow.send_signal(signal.SIGINT)
+    _, errors = slow.communicate(timeout=WAIT_SECONDS)
+    assert slow.returncode == 130, errors
     psutil.wait_procs(trials, timeout=WAIT_SECONDS)
     assert [trial for trial in trials if trial.is_running()] == []
 
@@ -222,14 +242,35 @@ def test_the_best_can_be_that_of_the_largest_auc(work: Path) -> None:
     assert found["best"]["value"] == max(values)
 
 
-def test_a_dask_cluster_trains(work: Path) -> None:
+def test_a_dask_cluster_trains(work: Path, alone: Path) -> None:
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
-        found = sweep("out", trials=2, dask=local.scheduler_address, seed=3)
-    here = sweep("here", trials=2, processes=2, seed=3)
-    assert [trial["values"] for trial in found["trials"]] == [trial["values"] for trial in here["trials"]]
-    assert [trial["value"] for trial in found["trials"]] == [trial["value"] for trial in here["trials"]]
+        sweep("out", trials=3, dask=local.scheduler_address, seed=3)
+    assert outcome(Path("out")) == outcome(alone)
+
+
+def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
+    from distributed import LocalCluster
+
+    Path("net.py").write_text(SLOW + MODEL)
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(protocol="tcp", **options) as local:
+        process = subprocess.Popen(
+            command(SPACE, "--trials", "3", "--output", "out", "--dask", local.scheduler_address),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for(lambda: len(list(Path("out").glob("trial-*/run/checkpoint"))) == 2, process)
+        # Here, the worker is this process.
+        trials = psutil.Process().children()
+        trials.remove(psutil.Process(process.pid))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode == 130, errors
+        psutil.wait_procs(trials, timeout=WAIT_SECONDS)
+    assert len(list(Path("out").glob("trial-*/run/checkpoint"))) == 2
+    assert list(Path("out").glob("trial-*/failed.json")) == []
+    assert list(Path("out").glob("trial-*/run/summary.json")) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The notebook is committed without outputs, and runs from its first cell to its last in a kernel of its own."""
 
 import os
+import re
 from pathlib import Path
 
 import nbformat
@@ -36,14 +37,16 @@ def test_it_runs_and_leaves_nothing_behind(
         monkeypatch.setenv(name, str(tmp_path / "jupyter"))
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(work)}})
     client.execute()  # raises what a cell has raised
-    told = "".join(
-        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()) if "text" in output
-    )
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    told = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    values = "".join(output.data["text/plain"] for output in outputs if output.output_type == "execute_result")
     assert "published as resonance:2" in told
+    assert "production moves: auc" in told
+    assert "WARNING" not in told
     assert "did you mean 'epochs'?" in told
-    assert not [
-        output for cell in notebook.cells for output in cell.get("outputs", ()) if output.get("name") == "stderr"
-    ]
+    (answers,) = re.findall(r"'output': array\(\[(\S+), (\S+)\]", values)
+    assert float(answers[0]) > float(answers[1])
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
     assert list(work.iterdir()) == []
     # ONNX Runtime writes this one wherever it is imported.
     assert [path.name for path in temporary.iterdir() if path.name != ".ses"] == []
