@@ -8,13 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlaas import __version__
-from mlaas.checkpoint import EpochResult, best_epoch
+from mlaas.checkpoint import EpochResult
 from mlaas.dataset import Dataset, EventData, is_prepared
 from mlaas.dataset.bad_files import leave_out_bad_files
 from mlaas.errors import MlaasError, ModelError, ParameterError
@@ -31,13 +29,13 @@ from mlaas.publication import check_publication, model_name, publish_trained
 from mlaas.reporting import report_training
 from mlaas.runfolder import RunFolder
 from mlaas.selection import Selection
+from mlaas.summary import lineage_of, metrics_of, summary_of
 from mlaas.trainers import TRAINERS, Trainer, is_sample_trainer, make_trainer
 from mlaas.trainers.precision import FULL_PRECISION, copy_weights, in_precision
 from mlaas.trainers.repeatable import make_repeatable
 from mlaas.training import Trained, Training, evaluate, reference_events
 from mlaas.usercode import build_model, check_syntax, load_model_function
 from mlaas.wholefile import write_whole
-from tfaas.bundles import current_user
 
 Tell = Callable[[str], None]
 FOUT_SUFFIXES = (".tar.gz", ".onnx", *(framework.suffix for framework in TRAINERS.values()))
@@ -97,7 +95,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None, command: str 
             trained = _evaluated(name, served, dataset, params, epochs, tell)
             if options.fold is not None and trained.test is not None:
                 trained.test.save(folder.test)
-            lineage = _lineage(options, dataset, params)
+            lineage = lineage_of(options, dataset, params)
             try:
                 _export(options, trained, lineage, folder.bundle, tell)
             except ModelError as error:
@@ -107,7 +105,7 @@ def _run(options: TrainOptions, tell: Tell, run: RunFolder | None, command: str 
             report_training(folder.path, trained, lineage, command or shlex.join(sys.argv))
             tell(f"report: {folder.path / 'report.html'}")
             published = publish_trained(options, trained, folder.bundle, condition, tell)
-            summary = _summary(trained) | published
+            summary = summary_of(trained) | published
             summary |= {"run": str(folder.path), "seconds": round(time.perf_counter() - started, 3)}
             for path in (folder.summary, options.summary):
                 if path:
@@ -235,40 +233,13 @@ def _figures(loss: float, auc: float | None) -> str:
     return f"loss {loss:.4f}" + ("" if auc is None else f", AUC {auc:.4f}")
 
 
-def _summary(trained: Trained) -> dict[str, Any]:
-    dataset, epochs = trained.dataset, trained.epochs
-    best = best_epoch(epochs) or len(epochs)
-    return {
-        "model": trained.name,
-        **_test_metrics(trained),
-        "events": sum(dataset.counts.values()),
-        "events_by_part": dict(dataset.counts),
-        "features": [feature.name for feature in dataset.features],
-        "columns": len(dataset.columns),
-        "classes": list(dataset.classes),
-        "cutflow": dict(dataset.cutflow),
-        "cutflow_by_file": dataset.cutflows,
-        "notes": list(dataset.notes),
-        "best_epoch": next((asdict(result) for result in epochs if result.epoch == best), None),
-    }
-
-
-def _test_metrics(trained: Trained) -> dict[str, Any]:
-    test = trained.test
-    return {
-        "test_auc": test and test.auc,
-        "test_loss": test and test.loss,
-        "epochs": [asdict(result) for result in trained.epochs],
-    }
-
-
 def _export(options: TrainOptions, trained: Trained, lineage: Mapping[str, Any], target: Path, tell: Tell) -> None:
     """Write the bundle to `target`, and what `--fout` names."""
     trainer, dataset = trained.trainer, trained.dataset
     about = {
         "description": f"trained by mlaas on {sum(dataset.counts.values())} events",
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "metrics": _test_metrics(trained),
+        "metrics": metrics_of(trained),
         "lineage": lineage,
     }
     labels = [f"{label:g}" for label in dataset.classes] if trainer.classifies and len(dataset.classes) > 2 else []
@@ -279,21 +250,6 @@ def _export(options: TrainOptions, trained: Trained, lineage: Mapping[str, Any],
             _save(trainer, bundle, options.fout)
             tell(f"saved as {options.fout}")
         write_whole(target, bundle)
-
-
-def _lineage(options: TrainOptions, dataset: EventData, params: TrainParams) -> dict[str, Any]:
-    """Where the model comes from."""
-    return {
-        "files": [{"path": path, "entries": entries} for path, entries in dataset.entries.items()],
-        "classes": list(dataset.classes),
-        "label_branch": dataset.label_branch,
-        "cutflow": dict(dataset.cutflow),
-        "preproc": dict(dataset.selection.content),
-        "params": params.model_dump(mode="json"),
-        "seed": options.seed,
-        "mlaas": __version__,
-        "user": current_user(),
-    }
 
 
 def _save(trainer: Trainer, bundle: Path, target: Path) -> None:
