@@ -14,9 +14,13 @@ from skl2onnx.operator_converters.random_forest import (
     convert_sklearn_random_forest_regressor_converter,
 )
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.preprocessing import MaxAbsScaler, RobustScaler, StandardScaler
 
 from mlaas.trainers.graphs import OPSETS, one_output
 from mlaas.trainers.thresholds import not_above
+
+# Scalers in a pipeline round as scikit-learn does; a last digit that differs can lie across the threshold of a tree.
+ROUNDED_ALIKE = {StandardScaler: {"div": "div"}, MaxAbsScaler: {"div": "div"}, RobustScaler: {"div": "div_cast"}}
 
 
 def estimator_to_onnx(estimator: Any, width: int, classes: int) -> bytes:
@@ -25,7 +29,7 @@ def estimator_to_onnx(estimator: Any, width: int, classes: int) -> bytes:
     model = convert_sklearn(
         estimator,
         initial_types=[("normalised", FloatTensorType([None, width]))],
-        options={id(estimator): {"zipmap": False}} if classes else None,
+        options={**ROUNDED_ALIKE, **({id(estimator): {"zipmap": False}} if classes else {})},
         target_opset=OPSETS,
     )
     return bytes(one_output(model, classes).SerializeToString())

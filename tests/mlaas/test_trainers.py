@@ -64,9 +64,9 @@ def sklearn_model(name: str, **parameters: Any) -> Make:
 
 def scaled_forest() -> Any:
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures
+    from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(PolynomialFeatures(2), sklearn_model("RandomForestClassifier", n_estimators=10)())
+    return make_pipeline(StandardScaler(), sklearn_model("RandomForestClassifier", n_estimators=10)())
 
 
 def xgboost_model(name: str, **parameters: Any) -> Make:
@@ -247,6 +247,20 @@ def test_values_at_a_threshold_go_to_the_same_side(make: Make, tmp_path: Path) -
     answers = trainer.predict(x)
     assert answers.std() > 0.1, "no threshold between neighbours"
     np.testing.assert_allclose(exported(trainer, x, tmp_path), answers, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("scaler", ["StandardScaler", "MinMaxScaler", "MaxAbsScaler"])
+def test_scalers_before_trees_round_alike(scaler: str, tmp_path: Path) -> None:
+    from sklearn import preprocessing
+    from sklearn.pipeline import make_pipeline
+
+    x, y, _ = events(0, 3000)
+    # Every event has a leaf of its own, and thresholds all around it.
+    forest = sklearn_model("HistGradientBoostingRegressor", min_samples_leaf=1, max_leaf_nodes=None, max_iter=20)
+    trainer = made(lambda: make_pipeline(getattr(preprocessing, scaler)(), forest()), 0)
+    assert is_sample_trainer(trainer)
+    trainer.fit_sample(x, y, None, None)
+    np.testing.assert_allclose(exported(trainer, x, tmp_path), trainer.predict(x), 1e-5, 1e-5)
 
 
 def test_thresholds_are_rounded_down() -> None:
