@@ -174,6 +174,20 @@ def without_nan(event: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value != value else value for name, value in event.items()}
 
 
+def check_answers(server: Server, name: str, files: list[Path], tree: str, framework: Predict) -> None:
+    """Compare what a server says to raw events by name with what the framework says to the preprocessed ones."""
+    manifest = httpx.get(f"{server.url}/params/{name}").json()
+    features = manifest["features"]
+    events = [event for file in files for event in raw_events(file, tree, features)]
+    assert len(events) == EVENTS
+    expected = framework(preprocessed(events, features, manifest["preprocessing"]["fill"]))
+    assert expected.std() > 0.05
+    for event, answer in zip(events, expected, strict=True):
+        row = without_nan(event)
+        body = {"keys": list(row)[::-1], "values": list(row.values())[::-1], "model": name}
+        assert httpx.post(f"{server.url}/json", json=body).json() == pytest.approx([answer], abs=1e-5)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_server_answers_raw_events_as_the_framework_does(
     work: Path, registry: str, server: Server, case: str
@@ -184,15 +198,46 @@ def test_the_server_answers_raw_events_as_the_framework_does(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert json.loads((work / "s.json").read_text())["test_auc"] > 0.65
-    manifest = httpx.get(f"{server.url}/params/{case}").json()
-    features = manifest["features"]
-    events = [
-        event for name in ("signal", "background") for event in raw_events(work / f"{name}.root", "Events", features)
-    ]
-    assert len(events) == EVENTS
-    expected = load(native)(preprocessed(events, features, manifest["preprocessing"]["fill"]))
-    assert expected.std() > 0.05
-    for event, answer in zip(events, expected, strict=True):
-        row = without_nan(event)
-        body = {"keys": list(row)[::-1], "values": list(row.values())[::-1], "model": case}
-        assert httpx.post(f"{server.url}/json", json=body).json() == pytest.approx([answer], abs=1e-5)
+    check_answers(server, case, [work / "signal.root", work / "background.root"], "Events", load(native))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real files in ../shared/data are not here")
+@pytest.mark.parametrize("case", ["torch", "sklearn_streaming", "sklearn_forest", "xgboost_estimator", "lightgbm"])
+def test_real_single_top_against_ww(work: Path, registry: str, server: Server, case: str) -> None:
+    model, suffix, load = CASES[case]
+    native = work / f"real_{case}{suffix}"
+    files = [DATA / "heptut_single_top.root", DATA / "heptut_ww.root"]
+    write_params(work / "real.json", branch="events", epochs=8, exclude_branches=["EventWeight", "MC*"])
+    done = train(
+        work, model, "--name", f"real_{case}", "--publish", registry, "--fout", str(native), "--summary", "s.json",
+        files=",".join(map(str, files)), params="real.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((work / "s.json").read_text())["test_auc"] > 0.87
+    check_answers(server, f"real_{case}", files, "events", load(native))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real files in ../shared/data are not here")
+def test_a_boosted_tree_on_derived_branches_of_single_top_and_ww_reaches_090(work: Path) -> None:
+    jets, muons = "sum(sqrt(Jet_Px**2 + Jet_Py**2))", "sum(sqrt(Muon_Px**2 + Muon_Py**2))"
+    met = "sqrt(MET_px**2 + MET_py**2)"
+    definitions = {
+        "HT": jets,
+        "MET": met,
+        "MT": f"sqrt(abs(({muons} + {met})**2 - (sum(Muon_Px) + MET_px)**2 - (sum(Muon_Py) + MET_py)**2))",
+        "btags": "sum(where(Jet_btag > 1.5, 1, 0))",
+    }
+    new = {
+        name: {"def": text, "type": "flat", "remove": "False", "keys_to_remove": []}
+        for name, text in definitions.items()
+    }
+    new["Jet_angle"] = {"def": "abs(Jet_Pz) / Jet_E", "type": "jagged", "remove": "False", "keys_to_remove": []}
+    (work / "preproc.json").write_text(json.dumps({"new_branch": new}))
+    write_params(work / "real.json", branch="events", exclude_branches=["EventWeight", "MC*"])
+    model = XGBOOST.replace("n_estimators=60", "n_estimators=200")
+    done = train(
+        work, model, "--preproc", "preproc.json", "--summary", "s.json",
+        files=f"{DATA}/heptut_single_top.root,{DATA}/heptut_ww.root", params="real.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((work / "s.json").read_text())["test_auc"] >= 0.90

@@ -366,6 +366,7 @@ def test_a_model_function_gets_the_columns_or_the_features(tmp_path: Path) -> No
         ("import keras\ndef model(idim): return keras.optimizers.Adam(lr=1e-3)", "line 2: ValueError"),
         ("from keras.layers.core import Dense", "Keras 3 has every layer in keras.layers"),
         ("from keras.utils import np_utils", "Keras 3 has to_categorical in keras.utils"),
+        ("raise ModuleNotFoundError(\"No module named 'torch'\")", "pip install 'hep-mlaas[torch]'"),
         ("from MLaaS4HEP.jarray.pytorch import JaggedArrayLinear", "ready for torch.nn.Linear"),
     ],
 )
