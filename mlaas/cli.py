@@ -1,5 +1,6 @@
 """`mlaas`: options in, one call to the workflow, lines for people out."""
 
+import errno
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from mlaas.errors import MlaasError
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,6 +123,17 @@ def main() -> None:
         sys.exit(2)
     except MlaasError as error:
         print(f"mlaas: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left in the buffer of Python goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            traceback.print_exc()
+            sys.exit(1)
+        print(f"mlaas: cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
     except Exception:  # noqa: BLE001 - the last place where an error can be told
         traceback.print_exc()

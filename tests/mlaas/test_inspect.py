@@ -102,6 +102,20 @@ def test_what_cannot_be_inspected(sample: Sample, tmp_path: Path) -> None:
         inspect_file(str(tmp_path / "words.csv"))
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_nobody_takes(sample: Sample, options: tuple[str, ...]) -> None:
+    program = [str(Path(sys.executable).with_name("mlaas")), "inspect", str(sample.path), *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "mlaas: cannot be written: No space left on device\n")
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_histograms_of_a_file_are_pages(sample: Sample, tmp_path: Path) -> None:
     run(sample.path, "--hist", tmp_path / "out.pdf", "--branches", "met,pt,eta,v_*")
     content = (tmp_path / "out.pdf").read_bytes()
