@@ -63,9 +63,17 @@ def train(**options: Any) -> None:
 @click.option(
     "--hist", type=PATH, help="Draw all branches: a .pdf, a .png (several where they fill pages), or a folder."
 )
+@click.option("--normalisation", default="minmax", show_default=True, help="Of --hist: minmax, zscore, robust or none.")
 @click.option("--json", "machine", is_flag=True, help="Write JSON instead of a table.")
 def inspect(
-    file: str, tree: str | None, branches: str, dtype: str | None, nevts: int, hist: Path | None, machine: bool
+    file: str,
+    tree: str | None,
+    branches: str,
+    dtype: str | None,
+    nevts: int,
+    hist: Path | None,
+    normalisation: str,
+    machine: bool,
 ) -> None:
     """Show trees, branches, their ranges and what is missing of one FILE."""
     import json
@@ -73,17 +81,19 @@ def inspect(
     from rich.console import Console
 
     from mlaas.inspection import as_json, draw_branches, inspect_file, pages, print_inspection
+    from mlaas.normalisation import checked
     from mlaas.progress import progress_bar
 
     selected = [name.strip() for name in branches.split(",") if name.strip()]
     target = pages(hist) if hist else None
+    checked(normalisation)
     with progress_bar("reading") as update:
         found = inspect_file(file, tree, dtype, selected, nevts, update)
     if machine:
         click.echo(json.dumps(as_json(found), indent=1))
     else:
         print_inspection(found, Console())
-    for path in draw_branches(target, found, dtype) if target else []:
+    for path in draw_branches(target, found, dtype, normalisation) if target else []:
         click.echo(f"drawn: {path}", err=True)
 
 

@@ -131,6 +131,33 @@ def test_histograms_of_a_file_are_pages(sample: Sample, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-1.png", "out-2.png", "out.pdf", "pdfs"]
 
 
+@pytest.mark.parametrize("normalisation", ["minmax", "zscore", "robust", "none"])
+def test_the_normalisation_of_histograms_can_be_chosen(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalisation: str
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("mlaas.inspection.histograms.draw_panels", lambda target, panels: drawn.extend(panels) or [])
+    draw_branches(tmp_path / "out.pdf", inspect_file(str(sample), selected=["met"]), normalisation=normalisation)
+    values = sample.flat["met"].astype("f8")
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75])
+    shift, scale = {
+        "minmax": (values.min(), np.ptp(values)),
+        "zscore": (values.mean(), values.std()),
+        "robust": (quartiles[1], quartiles[2] - quartiles[0]),
+        "none": (0, 1),
+    }[normalisation]
+    (panel,) = drawn
+    low, high = panel.ranges[1]
+    assert low == pytest.approx((values.min() - shift) / scale, abs=1e-3, rel=1e-4)
+    assert high == pytest.approx((values.max() - shift) / scale, abs=1e-3, rel=1e-4)
+    assert panel.counts[None][1].sum() == len(values)
+
+
+def test_an_unknown_normalisation_is_refused(sample: Sample) -> None:
+    done = run(sample.path, "--hist", "x.pdf", "--normalisation", "zcore", code=2)
+    assert "normalisation: 'zcore' is given for *; did you mean zscore?" in done.stderr
+
+
 def test_histograms_of_a_training_have_a_line_for_each_class_and_every_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
