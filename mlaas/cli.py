@@ -1,5 +1,6 @@
 """`mlaas`: options in, one call to the workflow, lines for people out."""
 
+import errno
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from mlaas.interrupts import Interrupted
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,9 +128,17 @@ def _goes_on(context: click.Context, resume: Path | None, options: dict[str, Any
 @click.option(
     "--hist", type=PATH, help="Draw all branches: a .pdf, a .png (several where they fill pages), or a folder."
 )
+@click.option("--normalisation", default="minmax", show_default=True, help="Of --hist: minmax, zscore, robust or none.")
 @click.option("--json", "machine", is_flag=True, help="Write JSON instead of a table.")
 def inspect(
-    file: str, tree: str | None, branches: str, dtype: str | None, nevts: int, hist: Path | None, machine: bool
+    file: str,
+    tree: str | None,
+    branches: str,
+    dtype: str | None,
+    nevts: int,
+    hist: Path | None,
+    normalisation: str,
+    machine: bool,
 ) -> None:
     """Show trees, branches, their ranges and what is missing of one FILE."""
     import json
@@ -136,17 +146,19 @@ def inspect(
     from rich.console import Console
 
     from mlaas.inspection import as_json, draw_branches, inspect_file, pages, print_inspection
+    from mlaas.normalisation import checked
     from mlaas.progress import progress_bar
 
     selected = [name.strip() for name in branches.split(",") if name.strip()]
     target = pages(hist) if hist else None
+    checked(normalisation)
     with progress_bar("reading") as update:
         found = inspect_file(file, tree, dtype, selected, nevts, update)
     if machine:
         click.echo(json.dumps(as_json(found), indent=1))
     else:
         print_inspection(found, Console())
-    for path in draw_branches(target, found, dtype) if target else []:
+    for path in draw_branches(target, found, dtype, normalisation) if target else []:
         click.echo(f"drawn: {path}", err=True)
 
 
@@ -211,6 +223,17 @@ def main() -> None:
         sys.exit(2)
     except MlaasError as error:
         print(f"mlaas: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is left in the buffer of Python goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            traceback.print_exc()
+            sys.exit(1)
+        print(f"mlaas: cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
     except Exception:  # noqa: BLE001 - the last place where an error can be told
         traceback.print_exc()

@@ -171,6 +171,10 @@ class Dataset(EventData):
                     f"{feature.name}: {feature.dimension} of at most {branch.dimension} objects are used, {events}"
                     f" of {self.specs.entries} events have {objects} more"
                 )
+        constant = [one for one in self.features if used[one.name].minimum == used[one.name].maximum]
+        if constant:
+            listed = listing((f"{one.name} ({used[one.name].minimum:g})" for one in constant), 5)
+            self.notes.append(f"always of one value, from which nothing can be learned: {listed}")
         self.assembler = Assembler(self.features, scalings(used, checked(self.params.normalisation)), self.params.fill)
         names = self._needed(feature.name for feature in self.features)
         self.recipe = Recipe(names, self.selection, self._split, self.assembler, self.weights)

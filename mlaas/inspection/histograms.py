@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlaas.branchspecs import BranchSpecs
 from mlaas.errors import MlaasError, ParameterError
 from mlaas.features import Feature, width
 from mlaas.inspection.inspect import Inspection, event_blocks, numbers_of
+from mlaas.normalisation import DEFAULT, checked, scalings
+from mlaas.readers import open_reader
+from mlaas.selection import Selection
+from mlaas.specs import compute_specs
 
 BINS = 100
 # Labels that get a line each; events of more are drawn together, for then the label is a quantity.
 MAX_CLASSES = 10
 _PANELS = 5
+# Normalisations that an inspection knows enough for.
+_BY_EXTREMES = ("minmax", "none")
 # Events that are normalised at a time, whatever the size of a chunk.
 _EVENTS_AT_A_TIME = 4096
 
@@ -78,12 +85,15 @@ def draw_histograms(
     return draw_panels(target, panels)
 
 
-def draw_branches(target: Path, found: Inspection, dtype: str | None = None) -> list[Path]:
+def draw_branches(
+    target: Path, found: Inspection, dtype: str | None = None, normalisation: str = DEFAULT
+) -> list[Path]:
     """Draw all branches of an inspected file, for which its events are read again.
 
     Args:
         target: See :func:`pages`.
         dtype: See :func:`mlaas.readers.open_reader`.
+        normalisation: One of ``NORMALISATIONS``; what needs more than the extremes reads the events once more.
 
     Returns:
         The files that were written.
@@ -92,20 +102,28 @@ def draw_branches(target: Path, found: Inspection, dtype: str | None = None) -> 
         MlaasError: They cannot be, or there is nothing to draw.
     """
     target = pages(target)
-    panels = {
-        name: Panel(name, (_wide(one.minimum, one.maximum), _wide(0.0, 1.0 if one.maximum > one.minimum else 0.0)))
+    specs = {
+        name: BranchSpecs(one.branch.kind, one.branch.dtype, one.minimum, one.maximum)
         for name, one in found.branches.items()
-        if one.minimum is not None and one.maximum is not None
+        if one.minimum is not None
     }
-    if not panels:
+    if not specs:
         raise ParameterError(f"{found.path}: no branch to draw, name the tree or other branches")
+    if normalisation not in _BY_EXTREMES:
+        with open_reader(found.path, found.tree, dtype) as reader:
+            branches = {name: found.branches[name].branch for name in specs}
+            specs = compute_specs([reader], branches, Selection(), [found.read]).branches
+    panels = {}
+    for (name, one), (shift, scale) in zip(specs.items(), scalings(specs, checked(normalisation)), strict=True):
+        low, high = one.minimum or 0.0, one.maximum or 0.0
+        ranges = (_wide(low, high), _wide((low - shift) * scale, (high - shift) * scale))
+        panels[name] = (Panel(name, ranges), shift, scale)
     for events in event_blocks(found.path, found.tree, dtype, list(panels), found.read):
-        for name, panel in panels.items():
+        for name, (panel, shift, scale) in panels.items():
             numbers, _ = numbers_of(events[name], found.branches[name].branch)
             numbers = numbers[np.isfinite(numbers)]
-            low, high = found.branches[name].minimum or 0.0, found.branches[name].maximum or 0.0
-            panel.fill(numbers, (numbers - low) / ((high - low) or 1.0))
-    return draw_panels(target, list(panels.values()))
+            panel.fill(numbers, (numbers - shift) * scale)
+    return draw_panels(target, [panel for panel, _, _ in panels.values()])
 
 
 def pages(target: Path) -> Path:

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import uproot
 
+from mlaas.dataset import Dataset, DatasetParams
 from mlaas.errors import DataError
 from mlaas.readers import open_reader
 from mlaas.readers import ttree as tables
 from mlaas.readers.arrays import Jagged, as_awkward
 from mlaas.readers.baskets import PlainBranch, StoredBytes
 from mlaas.readers.root import RootReader
-from tests.mlaas.samples import make_sample, write
+from tests.mlaas.samples import FLAT_TYPES, jagged, make_sample, numbers, split, write
 
 COMPRESSIONS = {
     "none": None, "zlib": uproot.ZLIB(1), "lzma": uproot.LZMA(1), "lz4": uproot.LZ4(1), "zstd": uproot.ZSTD(1),
@@ -111,3 +112,26 @@ def test_a_basket_that_is_not_where_it_should_be(tmp_path: Path) -> None:
         object.__setattr__(plain, "entry_offsets", [0, 63, *plain.entry_offsets[2:]])
         with pytest.raises(DataError, match=r"branch met is damaged .* basket 0 of met has 64 of 63 entries"):
             reader.read(["i_int8", "met"], 0, 300)
+
+
+def test_matrices_of_lists_of_every_type_are_those_of_numpy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    lists = {one: split(numbers(rng, one, 600), np.full(200, 3)) for one in FLAT_TYPES}
+    for one, values in lists.items():
+        lists[one] = [value[: event % 4] for event, value in enumerate(values)]
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("events", {"label": "i4"} | {f"v_{one}": f"var * {one}" for one in FLAT_TYPES})
+        columns = {f"v_{one}": jagged(values, one) for one, values in lists.items()}
+        file["events"].extend({"label": np.arange(200) % 2} | columns)
+    params = DatasetParams(excluded=["nv_*"], test=0, validation=0, shuffle=False, chunk_size=1000)
+    with Dataset([str(tmp_path / "a.root")], ["label"], params) as dataset:
+        (chunk,) = dataset.chunks("train")
+    for place, one in enumerate(FLAT_TYPES):
+        padded = np.full((200, 3), np.nan)
+        for event, values in enumerate(lists[one]):
+            padded[event, : len(values)] = values
+        low, high = np.nanmin(padded), np.nanmax(padded)
+        part = slice(3 * place, 3 * place + 3)
+        np.testing.assert_array_equal(chunk.mask[:, part], ~np.isnan(padded), one)
+        expected = np.nan_to_num((padded - low) / (high - low))
+        np.testing.assert_allclose(chunk.x[:, part], expected, atol=1e-6, err_msg=one)

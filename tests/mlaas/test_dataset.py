@@ -439,3 +439,9 @@ def test_a_file_with_small_baskets_and_one_with_a_large_basket(tmp_path: Path) -
         for chunk in dataset.chunks("train"):
             half = len(chunk.y) // 2
             np.testing.assert_array_equal(chunk.x[:half], chunk.x[half:])
+
+
+def test_features_of_one_value_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label,x,y\n" + "".join(f"{event % 2},{event},7\n" for event in range(50)))
+    with Dataset([str(tmp_path / "a.csv")], ["label"]) as dataset:
+        assert dataset.notes == ["always of one value, from which nothing can be learned: y (7)"]

@@ -102,6 +102,20 @@ def test_what_cannot_be_inspected(sample: Sample, tmp_path: Path) -> None:
         inspect_file(str(tmp_path / "words.csv"))
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_nobody_takes(sample: Sample, options: tuple[str, ...]) -> None:
+    program = [str(Path(sys.executable).with_name("mlaas")), "inspect", str(sample.path), *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "mlaas: cannot be written: No space left on device\n")
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_histograms_of_a_file_are_pages(sample: Sample, tmp_path: Path) -> None:
     run(sample.path, "--hist", tmp_path / "out.pdf", "--branches", "met,pt,eta,v_*")
     content = (tmp_path / "out.pdf").read_bytes()
@@ -115,6 +129,33 @@ def test_histograms_of_a_file_are_pages(sample: Sample, tmp_path: Path) -> None:
             assert len(set(image.convert("L").tobytes())) > 1
     assert draw_branches(tmp_path / "pdfs", found) == [tmp_path / "pdfs" / "histograms.pdf"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-1.png", "out-2.png", "out.pdf", "pdfs"]
+
+
+@pytest.mark.parametrize("normalisation", ["minmax", "zscore", "robust", "none"])
+def test_the_normalisation_of_histograms_can_be_chosen(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalisation: str
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("mlaas.inspection.histograms.draw_panels", lambda target, panels: drawn.extend(panels) or [])
+    draw_branches(tmp_path / "out.pdf", inspect_file(str(sample), selected=["met"]), normalisation=normalisation)
+    values = sample.flat["met"].astype("f8")
+    quartiles = np.quantile(values, [0.25, 0.5, 0.75])
+    shift, scale = {
+        "minmax": (values.min(), np.ptp(values)),
+        "zscore": (values.mean(), values.std()),
+        "robust": (quartiles[1], quartiles[2] - quartiles[0]),
+        "none": (0, 1),
+    }[normalisation]
+    (panel,) = drawn
+    low, high = panel.ranges[1]
+    assert low == pytest.approx((values.min() - shift) / scale, abs=1e-3, rel=1e-4)
+    assert high == pytest.approx((values.max() - shift) / scale, abs=1e-3, rel=1e-4)
+    assert panel.counts[None][1].sum() == len(values)
+
+
+def test_an_unknown_normalisation_is_refused(sample: Sample) -> None:
+    done = run(sample.path, "--hist", "x.pdf", "--normalisation", "zcore", code=2)
+    assert "normalisation: 'zcore' is given for *; did you mean zscore?" in done.stderr
 
 
 def test_histograms_of_a_training_have_a_line_for_each_class_and_every_value(
