@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -341,7 +340,11 @@ def test_only_the_folder_of_a_sweep_is_gone_on_with(work: Path, monkeypatch: pyt
     sweep("out")
     with pytest.raises(ParameterError, match="is there already"):
         sweep("out")
+    Path("out/sweep.json").unlink()
     monkeypatch.chdir("other")
-    Path("../out/sweep.json").unlink()
     with pytest.raises(ParameterError, match="the sweep was started in"):
-        api.resume(os.path.join("..", "out"), None)
+        api.resume(Path("..", "out"), None)
+    monkeypatch.chdir("..")
+    Path("out").rename("renamed")
+    with pytest.raises(ParameterError, match="the sweep was started as out: give it that name again"):
+        api.resume("renamed", None)
