@@ -115,20 +115,29 @@ def resume_sweep(folder: Path, tell: Tell) -> dict[str, Any]:
         raise ParameterError(f"{folder}: this sweep has ended; nothing is left to do")
     if Path.cwd() != Path(started_in):
         raise ParameterError(f"the sweep was started in {started_in}: go there, since its files are named from there")
+    if folder.resolve() != options.output.resolve():
+        raise ParameterError(f"{folder}: the sweep was started as {options.output}: give it that name again")
     return _sweep(options, tell)
 
 
 def _sweep(options: SweepOptions, tell: Tell) -> dict[str, Any]:
-    try:
-        with _in_use(options.output):
+    with _in_use(options.output):
+        try:
             with open_trials(options.dask, options.processes) as trials:
                 results = _results(options, trials, tell)
             return _best(options, results, tell)
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"stopped; to go on: mlaas sweep --resume {options.output}") from error
-    finally:
-        if not any(options.output.glob("trial-*")):  # nothing to go on with
-            shutil.rmtree(options.output)
+        except KeyboardInterrupt as error:
+            if not _has_begun(options):
+                raise
+            raise Interrupted(f"stopped; to go on: mlaas sweep --resume {options.output}") from error
+        finally:
+            if not _has_begun(options):
+                shutil.rmtree(options.output)
+
+
+def _has_begun(options: SweepOptions) -> bool:
+    """Whether there is something to go on with."""
+    return any(options.output.glob("trial-*"))
 
 
 def _best(options: SweepOptions, results: Sequence[Mapping[str, Any]], tell: Tell) -> dict[str, Any]:

@@ -219,7 +219,7 @@ def test_an_interrupted_kernel_saves_and_goes_on(work: Path, monkeypatch: pytest
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         kernel = Kernel(client)
-        options = f"{FILES}, [1, 0], 'slow.py', params={PARAMS | {'epochs': 8}}, tell=None"
+        options = f"{FILES}, [1, 0], 'slow.py', params={PARAMS | {'epochs': 5}}, tell=None"
         assert kernel.run("from mlaas import api, workflow")["status"] == "ok"
         kernel.run("workflow.report_training = lambda *arguments: None")
 

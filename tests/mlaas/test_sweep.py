@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -29,7 +28,13 @@ from sklearn.linear_model import SGDClassifier
 def model(idim, rate=0.05, penalty="l2"):
     return SGDClassifier(loss="log_loss", learning_rate="constant", eta0=rate, penalty=penalty, random_state=0)
 """
-# The same, with time to be interrupted.
+# Run in a trial, whose report is most of its work and looked at by one test only.
+WITHOUT_REPORT = """
+from mlaas import workflow
+
+workflow.report_training = lambda *arguments: None
+"""
+# With time to be interrupted.
 SLOW = """
 import functools
 import time
@@ -41,7 +46,7 @@ learn = SGDClassifier.partial_fit
 
 @functools.wraps(learn)
 def slowly(*arguments, **named):
-    time.sleep(0.15)
+    time.sleep(0.5)
     return learn(*arguments, **named)
 
 
@@ -55,7 +60,7 @@ WAIT_SECONDS = 120
 def prepare(folder: Path) -> None:
     for seed, name in enumerate(("signal", "background")):
         write_sample(folder / f"{name}.root", 600, name == "signal", seed)
-    (folder / "net.py").write_text(MODEL)
+    (folder / "net.py").write_text(WITHOUT_REPORT + MODEL)
     (folder / "params.json").write_text(json.dumps(PARAMS))
 
 
@@ -109,6 +114,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def test_the_best_trial_is_published_and_a_failing_one_is_in_the_table(work: Path) -> None:
+    Path("net.py").write_text(MODEL)
     registry = f"sqlite:///{work}/registry.db"
     space = {"model.rate": [1e-3, 3e-2, 1e300]}
     options = (
@@ -139,6 +145,7 @@ def test_the_best_trial_is_published_and_a_failing_one_is_in_the_table(work: Pat
     assert existing(registry, "net").aliases == {"latest": 1, "production": 1}
     summary = json.loads(Path("out", found["best"]["folder"], "run", "summary.json").read_text())
     assert summary["test_auc"] == found["best"]["test_auc"]
+    assert Path("out", found["best"]["folder"], "run", "report.html").is_file()
     assert f"trial {failed[0]['trial']}: model.rate 1e+300: validation_loss failed, " in done.stdout
     assert f"best: trial {found['best']['trial']}, validation_loss {found['best']['value']:.4f}" in done.stdout
     assert "net@production is version 1" in done.stdout
@@ -156,7 +163,7 @@ def test_where_no_trial_succeeds_the_first_reason_is_told(work: Path) -> None:
 @pytest.fixture
 def slow(work: Path) -> Iterator[subprocess.Popen[str]]:
     """A sweep whose two trials have both saved something and are at work."""
-    Path("net.py").write_text(SLOW + MODEL)
+    Path("net.py").write_text(WITHOUT_REPORT + SLOW + MODEL)
     process = subprocess.Popen(
         command(SPACE, "--trials", "3", "--output", "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -245,7 +252,7 @@ def test_the_best_can_be_that_of_the_largest_auc(work: Path) -> None:
 def test_a_dask_cluster_trains(work: Path, alone: Path) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as local:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as local:
         sweep("out", trials=3, dask=local.scheduler_address, seed=3)
     assert outcome(Path("out")) == outcome(alone)
 
@@ -253,8 +260,8 @@ def test_a_dask_cluster_trains(work: Path, alone: Path) -> None:
 def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
     from distributed import LocalCluster
 
-    Path("net.py").write_text(SLOW + MODEL)
-    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    Path("net.py").write_text(WITHOUT_REPORT + SLOW + MODEL)
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
     with LocalCluster(protocol="tcp", **options) as local:
         process = subprocess.Popen(
             command(SPACE, "--trials", "3", "--output", "out", "--dask", local.scheduler_address),
@@ -267,7 +274,9 @@ def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 130, errors
-        psutil.wait_procs(trials, timeout=WAIT_SECONDS)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while any(trial.is_running() for trial in trials) and time.monotonic() < deadline:
+            time.sleep(0.02)  # waiting as a parent would take their exit codes from the worker
     assert len(list(Path("out").glob("trial-*/run/checkpoint"))) == 2
     assert list(Path("out").glob("trial-*/failed.json")) == []
     assert list(Path("out").glob("trial-*/run/summary.json")) == []
@@ -339,7 +348,11 @@ def test_only_the_folder_of_a_sweep_is_gone_on_with(work: Path, monkeypatch: pyt
     sweep("out")
     with pytest.raises(ParameterError, match="is there already"):
         sweep("out")
+    Path("out/sweep.json").unlink()
     monkeypatch.chdir("other")
-    Path("../out/sweep.json").unlink()
     with pytest.raises(ParameterError, match="the sweep was started in"):
-        api.resume(os.path.join("..", "out"), None)
+        api.resume(Path("..", "out"), None)
+    monkeypatch.chdir("..")
+    Path("out").rename("renamed")
+    with pytest.raises(ParameterError, match="the sweep was started as out: give it that name again"):
+        api.resume("renamed", None)
