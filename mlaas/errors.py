@@ -6,7 +6,8 @@
     ├── SpecsError        specs that are damaged or belong to other data
     ├── ParameterError    training parameters
     ├── ModelError        the user's model file
-    └── PublishError      handing the trained model over to the registry
+    ├── PublishError      handing the trained model over to the registry
+    └── ScoringError      a published model that can't be run (`mlaas/scoring/errors.py`)
 
 Anything else that is raised is a fault of the program.
 """
