@@ -86,7 +86,7 @@ def open_cluster(address: str | None, processes: int | None) -> Iterator[Cluster
         raise ParameterError("--dask and --processes need Dask: pip install 'hep-mlaas[dask]'") from error
     if address is None:
         with (
-            LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=None) as local,
+            LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=":0") as local,
             Client(local) as client,
         ):
             yield DaskCluster(client)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlaas import __version__
-from mlaas.features import width
+from mlaas.features import Feature, width
 from mlaas.report.classification import classification, separation
 from mlaas.report.regression import regression, residual_distribution
 from mlaas.report.run import Run, Scores
@@ -49,6 +49,11 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | None) else str(value)
 
 
+def _feature(feature: Feature) -> dict[str, Any]:
+    """Without categories where it has none, as most have."""
+    return {name: plain(value) for name, value in asdict(feature).items() if value != ()}
+
+
 def _data(run: Run) -> dict[str, Any]:
     data = run.data
     flows = [file.cutflow for file in data.files]
@@ -56,7 +61,7 @@ def _data(run: Run) -> dict[str, Any]:
         "files": [plain(asdict(file)) for file in data.files],
         "entries": sum(file.entries for file in data.files),
         "cutflow": {cut: sum(flow.get(cut, 0) for flow in flows) for flow in flows[:1] for cut in flow},
-        "features": [asdict(feature) for feature in data.features],
+        "features": [_feature(feature) for feature in data.features],
         "columns": width(data.features),
         "label_branch": data.label_branch,
         "counts": plain(data.counts),
