@@ -35,7 +35,7 @@ def cli() -> None:
 @click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
 @click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
 @click.option("--dtype", help="Format of the files; by default their suffix tells.")
-@click.option("--fout", type=PATH, help="Where to save: .tar.gz for the bundle, .onnx or .keras for the model alone.")
+@click.option("--fout", type=PATH, help="Where to save: .tar.gz for the bundle; .onnx, .keras, ... the model alone.")
 @click.option("--name", help="Name of the model (default: that of the model file).")
 @click.option("--publish", help="Registry (sqlite:///FILE, postgresql://...) or server (http://...) to publish to.")
 @click.option(

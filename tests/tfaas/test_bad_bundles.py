@@ -114,6 +114,20 @@ def keras_file(config: dict[str, object], weights: bytes = b"") -> bytes:
     return target.getvalue()
 
 
+def zipped(members: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return target.getvalue()
+
+
+def broken_zip() -> bytes:
+    """A zip file whose directory leads to nothing."""
+    content = zipped({"a": b"hello"})
+    return b"X" * 4 + content[4:]
+
+
 def keras_model(class_name: str, module: str, **config: object) -> bytes:
     """A Keras file with a layer of the user's choosing."""
     shape = {"batch_shape": [None, 1], "dtype": "float32", "name": "input"}
@@ -178,9 +192,17 @@ BAD = {
     "ONNX data outside": (archive(("m/m.onnx", external_data("../../../../canary"))), "no ONNX model"),
     "ONNX data at an absolute path": (archive(("m/m.onnx", external_data("/etc/passwd"))), "no ONNX model"),
     "ONNX tensor that lies": (archive(("m/m.onnx", lying_tensor())), "ONNX"),
-    "pickle as ONNX": (archive(("m/m.onnx", pickle.dumps(print))), "no ONNX model"),
-    "pickle as Keras": (archive(("m/m.keras", pickle.dumps(print))), "'m.keras'"),
-    "pickle as a graph": (archive(("m/m.pb", pickle.dumps(print))), "frozen graph"),
+    "pickle as ONNX": (archive(("m/m.onnx", pickle.dumps(print))), "'m.onnx' is a pickle"),
+    "pickle as Keras": (archive(("m/m.keras", pickle.dumps(print))), "'m.keras' is a pickle"),
+    "pickle as a graph": (archive(("m/m.pb", pickle.dumps(print))), "'m.pb' is a pickle"),
+    "pickle beside a model": (archive(("m/m.onnx", GOOD), ("m/a/notes.txt", pickle.dumps(print))), "'notes.txt' is a"),
+    "pickle of the first protocol": (
+        archive(("m/m.onnx", GOOD), ("m/labels", b"cos\nsystem\n(S'true'\ntR.")), "'labels' is a pickle"
+    ),
+    "pickle in a zip file": (
+        archive(("m/m.onnx", GOOD), ("m/m.pt", zipped({"m/data.pkl": pickle.dumps(print)}))), "the pickle 'm/data.pkl'"
+    ),
+    "broken zip file": (archive(("m/m.onnx", GOOD), ("m/m.pt", broken_zip())), "'m.pt' is a broken zip file"),
     "name that no file system likes": (archive(("m/" + "a" * 300, b"x")), "no name for a file"),
     "backslashes": (archive(("m\\..\\canary", b"x")), "no name for a file"),
     "empty": (archive(), "holds no files"),
@@ -234,6 +256,14 @@ def test_bad_bundle_is_refused_and_leaves_nothing(strict_server: Server, kind: s
     left = {path.name for path in (strict_server.data_dir.parent / "temporary").iterdir()}
     assert left <= {".ses"}  # which ONNX Runtime itself leaves there when it is imported
     assert httpx.post(f"{strict_server.url}/json", json={"values": [4]}).json() == [8.0]
+
+
+def test_what_only_looks_like_a_pickle_is_taken(strict_server: Server) -> None:
+    # The first begins like the name of a function, the second holds numbers only.
+    files = (("m/labels.txt", b"cat\ndog\n"), ("m/numbers", pickle.dumps([1, 2])))
+    answer = httpx.post(f"{strict_server.url}/upload", content=archive(("m/m.onnx", GOOD), *files), timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert httpx.delete(f"{strict_server.url}/delete/m").status_code == 200
 
 
 def test_clutter_of_macos_is_passed_over(strict_server: Server) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from tfaas.bundles.convert import Converted, convert, first_line, with_precision
 from tfaas.bundles.detect import find_model
 from tfaas.bundles.manifest import Manifest, parse_manifest
+from tfaas.bundles.pickles import refuse_pickles
 from tfaas.bundles.probes import BATCH_SIZES, TOLERANCES, Tolerance, random_inputs
 from tfaas.bundles.unpack import Limits, check_zip, unpack
 from tfaas.errors import InvalidBundle, InvalidRequest
@@ -40,6 +41,7 @@ def prove_archive(archive: Path, work: Path, limits: Limits) -> dict[str, Any]:
     unpacked = work / "bundle"
     unpacked.mkdir()
     top = unpack(archive, unpacked, limits)
+    refuse_pickles(unpacked)
     folder = unpacked / top
     manifest = _read_manifest(folder)
     name = _model_name(top, manifest)
