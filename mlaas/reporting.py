@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from mlaas.dataset import EventData, Part
+from mlaas.dataset import EventData
 from mlaas.errors import MlaasError
 from mlaas.progress import progress_bar
 from mlaas.report import DataSummary, Importance, Run, Scores, permutation_ranking, write_report
 from mlaas.report.run import ScoredPart
 from mlaas.trainers import Trainer
+from mlaas.trainers.sample import collect_sample, spread
 from mlaas.training import Trained, class_indices, tells_classes
 
 # Events of the training part that the report compares with the test part.
@@ -49,40 +50,29 @@ def report_training(folder: Path, trained: Trained, lineage: Mapping[str, Any], 
 
 
 def _training_scores(trainer: Trainer, dataset: EventData) -> Scores:
-    """Of the first events of an epoch, in which all files are mixed."""
-    outputs, truths, weights, events = [], [], [], 0
-    for chunk in dataset.chunks("train"):
-        outputs.append(trainer.predict(chunk.x))
-        truths.append(chunk.y)
-        weights.append(chunk.weights)
-        events += len(chunk.y)
-        if events >= TRAINING_SAMPLE:
-            break
-    known = [one for one in weights if one is not None]
+    outputs, truths, weights = [], [], []
+    for chunk, rows in spread(dataset, TRAINING_SAMPLE, "train"):
+        outputs.append(trainer.predict(chunk.x[rows]))
+        truths.append(chunk.y[rows])
+        if chunk.weights is not None:
+            weights.append(chunk.weights[rows])
     total = dataset.counts["train"]
     return Scores(
         _truth(trainer, dataset, np.concatenate(truths)),
         np.concatenate(outputs),
-        np.concatenate(known) if known else None,
-        None if events == total else total,
+        np.concatenate(weights) if weights else None,
+        total if total > TRAINING_SAMPLE else None,
     )
 
 
 def _ranking(trainer: Trainer, dataset: EventData) -> list[Importance] | None:
-    part: Part = "test" if dataset.counts["test"] else "train"
-    chunks, events = [], 0
-    for chunk in dataset.chunks(part):
-        chunks.append(chunk)
-        events += len(chunk.y)
-        if events >= RANKED_EVENTS:
-            break
-    weights = [chunk.weights for chunk in chunks if chunk.weights is not None]
+    x, labels, weights = collect_sample(dataset, RANKED_EVENTS, "test" if dataset.counts["test"] else "train")
     with progress_bar("ranking features") as update:
         return permutation_ranking(
             trainer.predict,
-            np.concatenate([chunk.x for chunk in chunks]),
-            _truth(trainer, dataset, np.concatenate([chunk.y for chunk in chunks])),
-            np.concatenate(weights) if weights else None,
+            x,
+            _truth(trainer, dataset, labels),
+            weights,
             dataset.features,
             classifies=tells_classes(trainer, dataset),
             repeats=RANKING_REPEATS,
