@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from mlaas.trainers import FloatArray
 from mlaas.trainers.torch_losses import Loss
 
 PREDICTION_BATCH = 8192
+# TensorFlow and Triton each bring an LLVM of their own, and the process crashes when Triton's is loaded second. Where
+# there is TensorFlow, as in a notebook that has trained a Keras model, PyTorch does without what only torch.compile needs.
+if "tensorflow" in sys.modules:
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 class TorchTrainer:

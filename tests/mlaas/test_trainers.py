@@ -1,6 +1,7 @@
 """What trainers promise, on numbers and without files."""
 
 import builtins
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -391,3 +392,19 @@ def model(idim):
     with pytest.warns(UserWarning, match="input_shape"):
         model = built(tmp_path, text)
     assert make_trainer(model, 5, 2).framework == "keras"
+
+
+def test_a_module_is_exported_in_a_process_that_has_loaded_tensorflow(tmp_path: Path) -> None:
+    script = f"""
+import tensorflow
+from pathlib import Path
+from torch import nn
+from mlaas.trainers import make_trainer
+
+trainer = make_trainer(nn.Sequential(nn.Linear(3, 1)), 3, 2)
+trainer.export(Path({str(tmp_path / "network.onnx")!r}))
+trainer.save(Path({str(tmp_path / "network.pt2")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"network.onnx", "network.pt2"}
