@@ -19,7 +19,7 @@ from mlaas.trainers.torch_losses import Loss
 
 PREDICTION_BATCH = 8192
 # TensorFlow and Triton each bring an LLVM of their own, and the process crashes when Triton's is loaded second. Where
-# there is TensorFlow, as in a notebook that has trained a Keras model, PyTorch does without: torch.compile needs it alone.
+# there is TensorFlow, as in a notebook that has trained a Keras model, PyTorch does without; it is for torch.compile.
 if "tensorflow" in sys.modules:
     sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
