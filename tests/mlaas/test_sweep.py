@@ -269,8 +269,8 @@ def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
         )  # fmt: skip
         wait_for(lambda: len(list(Path("out").glob("trial-*/run/checkpoint"))) == 2, process)
         # Here, the worker is this process.
-        trials = psutil.Process().children()
-        trials.remove(psutil.Process(process.pid))
+        trials = [child for child in psutil.Process().children() if "mlaas.sweep.child" in child.cmdline()]
+        assert len(trials) == 2
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 130, errors
