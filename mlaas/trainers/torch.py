@@ -18,10 +18,16 @@ from mlaas.trainers import FloatArray
 from mlaas.trainers.torch_losses import Loss
 
 PREDICTION_BATCH = 8192
-# TensorFlow and Triton each bring an LLVM of their own, and the process crashes when Triton's is loaded second. Where
-# there is TensorFlow, as in a notebook that has trained a Keras model, PyTorch does without; it is for torch.compile.
-if "tensorflow" in sys.modules:
-    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
+
+def leave_triton_out() -> None:
+    """Call it before `torch.export` is used: where TensorFlow is loaded, PyTorch then does without Triton.
+
+    Each brings an LLVM of its own, and the process crashes when Triton's is loaded second, as in a notebook that has
+    trained a Keras model. Only `torch.compile` needs it.
+    """
+    if "tensorflow" in sys.modules:
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 class TorchTrainer:
@@ -107,6 +113,7 @@ class TorchTrainer:
     @contextmanager
     def _program(self) -> Iterator[torch.export.ExportedProgram]:
         """What is served, as a graph of any number of events, on the processor."""
+        leave_triton_out()
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells which other packages are not there
         self._served.eval().to("cpu")
         try:

@@ -82,7 +82,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def _torch(path: Path) -> Predict:
-    import_module("mlaas.trainers.torch")  # makes torch.export safe beside TensorFlow
+    import_module("mlaas.trainers.torch").leave_triton_out()
     torch = import_module("torch")
     network = torch.export.load(path).module()
     return lambda x: network(torch.from_numpy(x))[:, 0].detach().numpy()

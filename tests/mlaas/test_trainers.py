@@ -396,12 +396,12 @@ def model(idim):
 
 def test_a_module_is_exported_in_a_process_that_has_loaded_tensorflow(tmp_path: Path) -> None:
     script = f"""
-import tensorflow
 from pathlib import Path
 from torch import nn
 from mlaas.trainers import make_trainer
 
 trainer = make_trainer(nn.Sequential(nn.Linear(3, 1)), 3, 2)
+import tensorflow
 trainer.export(Path({str(tmp_path / "network.onnx")!r}))
 trainer.save(Path({str(tmp_path / "network.pt2")!r}))
 """
