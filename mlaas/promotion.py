@@ -110,10 +110,12 @@ def answers(reference: str, registry: str, dataset: EventData) -> FloatArray:
 def _places(features: tuple[Feature, ...], dataset: EventData, reference: str) -> list[int]:
     """The column of the dataset for each column of a model with ``features``."""
     columns = {name: place for place, name in enumerate(dataset.columns)}
-    kinds = {feature.name: feature.kind for feature in dataset.features}
-    foreign = [feature.name for feature in features if kinds.get(feature.name) != feature.kind]
+    known = {feature.name: (feature.kind, feature.categories) for feature in dataset.features}
+    foreign = [one.name for one in features if known.get(one.name) != (one.kind, one.categories)]
     if foreign:
-        raise DataError(f"{reference} takes {listing(foreign, 5)}, which this training does not use")
+        raise DataError(
+            f"{reference} takes {listing(foreign, 5)}, which this training does not use, or not in the same form"
+        )
     places = []
     for feature in features:
         if feature.kind == "flat":

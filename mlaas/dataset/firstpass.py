@@ -10,8 +10,8 @@ from mlaas.dataset.sources import Source
 from mlaas.dataset.split import Split
 from mlaas.dataset.tally import Tally
 from mlaas.errors import DataError
-from mlaas.readers import Branch, open_reader
-from mlaas.readers.encoded import EncodedReader
+from mlaas.readers import Branch
+from mlaas.readers.encoded import EncodedReader, open_encoded
 from mlaas.sample import event_priorities
 from mlaas.selection import Selection
 from mlaas.specs import Progress, Specs, Unit, selected_blocks, units
@@ -61,12 +61,11 @@ class Opening:
         return _kept.source  # type: ignore[no-any-return]
 
     def _opened(self) -> Source:
-        reader = open_reader(self.path, self.tree, self.dtype)
+        reader = open_encoded(self.path, self.tree, self.dtype, dict(self.categories))
         if reader.identity != self.identity:
             reader.close()
             raise DataError(f"{self.path}: is another file where it was opened last; expected one that all workers see")
-        encoded = EncodedReader(reader, dict(self.categories)) if self.categories else reader
-        return Source(encoded, self.label, self.limit)
+        return Source(reader, self.label, self.limit)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from mlaas.errors import DataError, suggestion
+from mlaas.readers import open_reader
 from mlaas.readers.arrays import Strings, Values, as_awkward
 from mlaas.readers.base import Branch, Events, Reader, cut_blocks
 
@@ -77,6 +78,16 @@ class EncodedReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_encoded(path: str, tree: str | None, dtype: str | None, categories: Categories) -> Reader:
+    """Open a file as :func:`mlaas.readers.open_reader` does, with ``categories`` in the place of some strings."""
+    reader = open_reader(path, tree, dtype)
+    try:
+        return EncodedReader(reader, categories) if categories else reader
+    except DataError:
+        reader.close()
+        raise
 
 
 def find_categories(readers: Sequence[Reader], limits: Sequence[int], names: Sequence[str]) -> Categories:

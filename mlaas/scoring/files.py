@@ -14,9 +14,10 @@ from mlaas.errors import DataError, SelectionError, listing, suggestion
 from mlaas.features import columns
 from mlaas.normalisation import Scaling
 from mlaas.prefetch import read_ahead
-from mlaas.readers import Reader, open_reader
+from mlaas.readers import Reader
 from mlaas.readers.arrays import flat_values
 from mlaas.readers.base import Branch
+from mlaas.readers.encoded import open_encoded
 from mlaas.scoring.identifiers import check_identifiers, exact_values, usual_identifiers
 from mlaas.scoring.model import FloatArray, Model
 
@@ -34,6 +35,7 @@ class EventFile:
         path, tree, dtype: As they were given; see :func:`mlaas.readers.open_reader`.
         names: Branches to read.
         identifiers: Branches that are kept → dtype of their numbers in this file.
+        categories: See :class:`mlaas.scoring.model.Model`.
     """
 
     path: str
@@ -43,6 +45,7 @@ class EventFile:
     entries: int
     names: tuple[str, ...]
     identifiers: dict[str, np.dtype[np.generic]]
+    categories: dict[str, tuple[str, ...]]
 
     def open(self) -> Reader:
         """Open it again.
@@ -50,7 +53,7 @@ class EventFile:
         Raises:
             DataError: It is gone, or holds other events than before.
         """
-        reader = open_reader(self.path, self.tree, self.dtype)
+        reader = open_encoded(self.path, self.tree, self.dtype, self.categories)
         if reader.identity != self.identity:
             reader.close()
             raise DataError(f"{self.path}: the file has changed since it was looked at")
@@ -95,7 +98,7 @@ def examine_file(
     Raises:
         DataError: It can't be read, or lacks a branch, or has one of another kind or with the name of a new one.
     """
-    with open_reader(path, tree, dtype) as reader:
+    with open_encoded(path, tree, dtype, model.categories) as reader:
         with _naming(path):
             required = model.selection.required(reader.branches)
             branches = model.selection.branches(reader.branches)
@@ -107,6 +110,7 @@ def examine_file(
             path, tree, dtype, reader.identity, reader.entries,
             tuple(dict.fromkeys([*features, *required, *kept])),
             {name: np.dtype(reader.branches[name].dtype) for name in kept},
+            model.categories,
         )  # fmt: skip
 
 

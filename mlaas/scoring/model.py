@@ -51,7 +51,10 @@ class Model:
         """
         if not manifest.features:
             raise ScoringError(f"{reference} declares no features: expected the names of branches in its manifest")
-        features = tuple(Feature(one.name, one.kind, one.dim) for one in manifest.features)
+        features = tuple(
+            Feature(one.name, one.kind, one.dim, tuple((one.model_extra or {}).get("categories", ())))
+            for one in manifest.features
+        )
         try:
             trained = Selection.from_dict(manifest.lineage.get("preproc") or {})
         except SelectionError as error:
@@ -66,6 +69,11 @@ class Model:
             _scores(reference, manifest, signature["outputs"]),
             tuple(labels),
         )
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """The features that are strings in files → the strings that stand behind 0, 1, 2, …"""
+        return {feature.name: feature.categories for feature in self.features if feature.categories}
 
     @property
     def width(self) -> int:

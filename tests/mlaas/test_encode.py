@@ -8,6 +8,7 @@ from typing import Any
 import awkward as ak
 import fastavro
 import numpy as np
+import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -141,3 +142,39 @@ def test_the_manifest_of_the_model_lists_the_strings(tmp_path: Path) -> None:
         features: list[dict[str, Any]] = json.load(content)["features"]
     assert [(one["name"], one.get("categories")) for one in features] == [("x", None), ("channel", list(CHANNELS))]
     assert features[1]["scale"] == 0.5
+
+
+def test_what_was_trained_on_strings_scores_files_and_is_compared_only_with_its_like(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{seed}.csv", seed) for seed in (1, 2)]
+    (tmp_path / "sgd.py").write_text(
+        "from sklearn.linear_model import SGDClassifier\n\n"
+        "def model(idim):\n    return SGDClassifier(loss='log_loss')\n"
+    )
+    (tmp_path / "params.json").write_text(json.dumps({"epochs": 1, "encode": "channel"}))
+    registry = f"sqlite:///{tmp_path / 'r.db'}"
+    train = (
+        *("train", "--labels", "1,0", "--model", "sgd.py", "--params", "params.json", "--publish", registry),
+        *("--alias", "production"),
+    )
+    done = run(tmp_path, *train, "--files", ",".join(files), "--fout", "sgd.onnx")
+    assert done.returncode == 0, done.stderr
+    done = run(
+        tmp_path, *("score", "--model", "sgd", "--registry", registry, "--files", files[1], "--out", "s.parquet")
+    )
+    assert done.returncode == 0, done.stderr
+    x, channel = columns(2)
+    events = np.column_stack([x, [CHANNELS.index(one) for one in channel]]).astype(np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "sgd.onnx", providers=["CPUExecutionProvider"])
+    expected = session.run(None, {"features": events})[0][:, 0]
+    np.testing.assert_allclose(pq.read_table(tmp_path / "s.parquet")["score"], expected, atol=1e-6)
+    (tmp_path / "numbers.csv").write_text("x,channel\n1,2\n")
+    refused = run(
+        tmp_path, *("score", "--model", "sgd", "--registry", registry, "--files", "numbers.csv", "--out", "n.root")
+    )
+    assert refused.returncode == 2
+    assert "branch channel holds numbers; expected strings" in refused.stderr
+    # Without mm, other strings stand behind the same numbers.
+    (tmp_path / "3.csv").write_text(Path(files[1]).read_text().replace("mm", "em"))
+    done = run(tmp_path, *train, "--files", f"{files[0]},3.csv", "--promote-if", "auc > production")
+    assert done.returncode == 2, done.stdout
+    assert "sgd:1 takes channel, which this training does not use, or not in the same form" in done.stderr
