@@ -4,10 +4,11 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from mlaas.errors import MlaasError
+from mlaas.wholefile import whole_file
 
 
 @dataclass(frozen=True)
@@ -33,34 +34,32 @@ class Checkpoint:
 
     Attributes:
         results: Of the epochs that are done.
-        losses, sizes: Mean loss and events of each chunk of the next epoch that is done.
+        chunks, events, loss: Of the next epoch that are done, and the sum of the losses of these events.
         best: State of the trainer after the epoch with the best validation loss.
         state: State of the trainer after the last chunk.
     """
 
     results: list[EpochResult] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    chunks: int = 0
+    events: int = 0
+    loss: float = 0.0
     best: bytes = b""
     state: bytes = b""
 
     def save(self, path: Path) -> None:
         """Write the file, or leave the one that is there as it was; raises MlaasError."""
-        partial = path.with_name(f".{path.name}.partial")
-        figures = {"results": [asdict(result) for result in self.results], "losses": self.losses, "sizes": self.sizes}
+        figures = asdict(replace(self, best=b"", state=b""))
+        del figures["best"], figures["state"]
         try:
-            with partial.open("wb") as file:
+            with whole_file(path) as partial, partial.open("wb") as file:
                 with zipfile.ZipFile(file, "w") as archive:
                     archive.writestr("progress.json", json.dumps(figures))
                     archive.writestr("state", self.state)
                     archive.writestr("best", self.best)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
         except OSError as error:
             raise MlaasError(f"{path}: the checkpoint can't be written: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -68,9 +67,8 @@ class Checkpoint:
         try:
             with zipfile.ZipFile(path) as archive:
                 figures = json.loads(archive.read("progress.json"))
-                results = [EpochResult(**result) for result in figures["results"]]
-                best, state = archive.read("best"), archive.read("state")
-                return cls(results, figures["losses"], figures["sizes"], best, state)
+                figures["results"] = [EpochResult(**result) for result in figures["results"]]
+                return cls(**figures, best=archive.read("best"), state=archive.read("state"))
         except OSError as error:
             raise MlaasError(f"{path}: {error.strerror}") from error
         except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:

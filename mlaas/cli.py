@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mlaas.interrupts import Interrupted
 
 INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
+Command = Callable[..., Any]
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -27,29 +29,43 @@ def cli() -> None:
     """Train models on HEP files and publish them."""
 
 
+# What every training takes, alone or as one of many.
+TRAINING = (
+    click.option(
+        "--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare."
+    ),
+    click.option("--labels", help="A label for each file, or a text file of them, or the label's branch."),
+    click.option("--model", type=PATH, help="Python file that defines model(idim)."),
+    click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ..."),
+    click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts."),
+    click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written."),
+    click.option("--dtype", help="Format of the files; by default their suffix tells."),
+    click.option("--name", help="Name of the model (default: that of the model file)."),
+    click.option("--publish", help="Registry (sqlite:///FILE, postgresql://...) or server (http://...) to publish to."),
+    click.option("--alias", help="Let this alias point at the new version, such as production."),
+    click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of all that is random."
+    ),
+    click.option("--summary", type=PATH, help="Where to write the result as JSON."),
+    click.option(
+        "--skip-bad-files", is_flag=True, help="Read all files once more, and leave out those that can't be used."
+    ),
+)
+
+
+def _training(command: Command) -> Command:
+    for option in reversed(TRAINING):
+        command = option(command)
+    return command
+
+
 @cli.command()
-@click.option("--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.")
-@click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
-@click.option("--model", type=PATH, help="Python file that defines model(idim).")
-@click.option("--params", type=PATH, help="params.json: epochs, batch_size, branch, exclude_branches, ...")
-@click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
-@click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
-@click.option("--dtype", help="Format of the files; by default their suffix tells.")
+@_training
 @click.option("--fout", type=PATH, help="Where to save: .tar.gz for the bundle; .onnx, .keras, ... the model alone.")
-@click.option("--name", help="Name of the model (default: that of the model file).")
-@click.option("--publish", help="Registry (sqlite:///FILE, postgresql://...) or server (http://...) to publish to.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of all that is random."
-)
-@click.option("--summary", type=PATH, help="Where to write the result as JSON.")
-@click.option(
-    "--skip-bad-files", is_flag=True, help="Read all files once more, and leave out those that can't be used."
-)
-@click.option("--alias", help="Let this alias point at the new version, such as production.")
 @click.option(
     "--promote-if", metavar="CONDITION", help="Move the alias only if this holds, such as 'auc > production'."
 )
-@click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's.")
 @click.option("--run", type=PATH, help="New folder for all of this run (default: mlaas-runs/NAME-TIME).")
 @click.option("--resume", type=PATH, help="Folder of a run that was stopped or killed, to go on with; nothing else.")
 @click.option("--folds", type=int, metavar="N", help="Train N models, and make one of them that scores all events.")
@@ -60,29 +76,15 @@ def train(context: click.Context, /, resume: Path | None, **options: Any) -> Non
     from mlaas import crossvalidation
     from mlaas.options import TrainOptions
 
-    if _goes_on(context, resume, options, ("files", "model")):
-        crossvalidation.resume(resume, click.echo)  # type: ignore[arg-type]
-        return
-    crossvalidation.train_and_publish(TrainOptions(**options), click.echo)
+    _check_given(context, resume, options, ("files", "model"))
+    if resume is None:
+        crossvalidation.train_and_publish(TrainOptions(**options), click.echo)
+    else:
+        crossvalidation.resume(resume, click.echo)
 
 
 @cli.command()
-@click.option("--files", help="Files or URLs, comma-separated, or a text file of them, or a folder of mlaas prepare.")
-@click.option("--labels", help="A label for each file, or a text file of them, or the label's branch.")
-@click.option("--model", type=PATH, help="Python file that defines model(idim, ...).")
-@click.option("--params", type=PATH, help="params.json: what does not vary.")
-@click.option("--preproc", type=PATH, help="preproc.json or preproc.yaml: new branches and cuts.")
-@click.option("--specs", type=PATH, help="Statistics of the first pass: used if the file is there, else written.")
-@click.option("--dtype", help="Format of the files; by default their suffix tells.")
-@click.option("--name", help="Name of the model (default: that of the model file).")
-@click.option("--publish", help="Registry or server to publish the best trial to.")
-@click.option("--alias", help="Let this alias point at the published version.")
-@click.option("--any-owner", is_flag=True, help="Publish although the model's name is somebody else's.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of search and trainings."
-)
-@click.option("--summary", type=PATH, help="Where to write the results as JSON, besides sweep.json.")
-@click.option("--skip-bad-files", is_flag=True, help="Leave out files that can't be used.")
+@_training
 @click.option("--space", type=PATH, help="JSON or YAML: parameters with lists of choices, or low and high.")
 @click.option("--trials", type=click.IntRange(1), default=20, show_default=True, help="How many trainings.")
 @click.option(
@@ -99,15 +101,16 @@ def sweep(context: click.Context, /, resume: Path | None, **options: Any) -> Non
     from mlaas.sweep import SweepOptions, resume_sweep
     from mlaas.sweep import sweep as run
 
-    if _goes_on(context, resume, options, ("files", "model", "space", "output")):
-        resume_sweep(resume, click.echo)  # type: ignore[arg-type]
-        return
-    own = {name: options.pop(name) for name in ("space", "trials", "metric", "processes", "dask", "output")}
-    run(SweepOptions(TrainOptions(**options), **own), click.echo)
+    _check_given(context, resume, options, ("files", "model", "space", "output"))
+    if resume is None:
+        own = {name: options.pop(name) for name in ("space", "trials", "metric", "processes", "dask", "output")}
+        run(SweepOptions(TrainOptions(**options), **own), click.echo)
+    else:
+        resume_sweep(resume, click.echo)
 
 
-def _goes_on(context: click.Context, resume: Path | None, options: dict[str, Any], needed: tuple[str, ...]) -> bool:
-    """Whether work goes on, with its own options; else those that are `needed` have to be given."""
+def _check_given(context: click.Context, resume: Path | None, options: dict[str, Any], needed: tuple[str, ...]) -> None:
+    """What goes on has its own options; else those that are `needed` have to be given; raises UsageError."""
     given = [name for name in options if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     if resume is not None and given:
         option = given[0].replace("_", "-")
@@ -116,7 +119,6 @@ def _goes_on(context: click.Context, resume: Path | None, options: dict[str, Any
         for name in needed:
             if options[name] is None:
                 raise click.UsageError(f"Missing option '--{name}'.")
-    return resume is not None
 
 
 @cli.command()

@@ -83,7 +83,7 @@ def set_alias(target: str, name: str, number: int, alias: str) -> None:
     except httpx.HTTPError as error:
         raise PublishError(f"{target}: {error or type(error).__name__}") from error
     if answer.status_code != httpx.codes.OK:
-        raise PublishError(f"{target} does not set the alias {alias}: {_reason(answer)}")
+        raise PublishError(f"{target} does not set the alias {alias}: {refusal(answer)}")
 
 
 def _run(function: Callable[..., Awaitable[Result]], *arguments: object) -> Result:
@@ -108,7 +108,7 @@ def _upload(archive: Path, target: str) -> Published:
     except httpx.HTTPError as error:
         raise PublishError(f"{target}: {error or type(error).__name__}") from error
     if answer.status_code != httpx.codes.OK:
-        raise PublishError(f"{target} refuses the model: {_reason(answer)}")
+        raise PublishError(f"{target} refuses the model: {refusal(answer)}")
     try:
         fields = answer.json()
         return Published(fields["model"], fields["version"], fields["runtime"], fields["reason"])
@@ -116,7 +116,8 @@ def _upload(archive: Path, target: str) -> Published:
         raise PublishError(f"{target} answers something else than an inference server does") from error
 
 
-def _reason(answer: httpx.Response) -> str:
+def refusal(answer: httpx.Response) -> str:
+    """Why a server has refused a request, in its words."""
     try:
         return str(answer.json()["error"])
     except (ValueError, KeyError, TypeError):

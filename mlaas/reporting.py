@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mlaas.dataset import EventData
-from mlaas.errors import MlaasError
 from mlaas.progress import progress_bar
 from mlaas.report import DataSummary, Importance, Run, Scores, permutation_ranking, write_report
 from mlaas.report.run import ScoredPart
@@ -43,10 +42,7 @@ def report_training(folder: Path, trained: Trained, lineage: Mapping[str, Any], 
         _ranking(trainer, dataset),
         dataset.label_branch or "label",
     )
-    try:
-        write_report(folder, run)
-    except OSError as error:
-        raise MlaasError(f"{folder}: the report can't be written: {error.strerror}") from error
+    write_report(folder, run)
 
 
 def _training_scores(trainer: Trainer, dataset: EventData) -> Scores:

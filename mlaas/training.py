@@ -1,6 +1,7 @@
 """Whole epochs over the whole stream, validation after each, the test part once at the end."""
 
 import io
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class Training:
             while len(reached.results) < self._params.epochs and not self._stalled():
                 result = self._epoch(stop)
                 reached.results.append(result)
-                reached.losses, reached.sizes = [], []
+                reached.chunks, reached.events, reached.loss = 0, 0, 0.0
                 if best_epoch(reached.results) == result.epoch:
                     reached.best = self._trainer.state()
                 self._save()
@@ -126,23 +127,21 @@ class Training:
         """Train on the chunks of the next epoch that are not done yet, and validate."""
         reached, total = self.reached, self._dataset.counts["train"]
         epoch = len(reached.results)
-        started, skipped, rate = time.perf_counter(), sum(reached.sizes), 0.0
+        started, skipped, rate = time.perf_counter(), reached.events, 0.0
         with progress_bar(f"epoch {epoch + 1}/{self._params.epochs}") as update:
             chunks = self._dataset.chunks("train", epoch)
-            for _ in reached.sizes:
-                next(chunks)
-            for chunk in chunks:
-                reached.losses.append(self._fit(chunk))
-                reached.sizes.append(len(chunk.y))
-                done = sum(reached.sizes)
-                rate = (done - skipped) / (time.perf_counter() - started)
-                update(done, total, self._note(rate))
+            for chunk in itertools.islice(chunks, reached.chunks, None):
+                reached.loss += self._fit(chunk) * len(chunk.y)
+                reached.events += len(chunk.y)
+                reached.chunks += 1
+                rate = (reached.events - skipped) / (time.perf_counter() - started)
+                update(reached.events, total, self._note(rate))
                 if stop():
                     self._save()
-                    raise Interrupted(f"stopped after {done} of {total} events of epoch {epoch + 1}")
+                    raise Interrupted(f"stopped after {reached.events} of {total} events of epoch {epoch + 1}")
                 if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
                     self._save()
-        loss = float(np.average(reached.losses, weights=reached.sizes))
+        loss = reached.loss / reached.events
         validation = evaluate(self._trainer, self._dataset, "validation")
         return EpochResult(
             epoch + 1,
@@ -157,7 +156,7 @@ class Training:
         loss = self._trainer.fit(chunk.x, y, self._params.batch_size, chunk.weights)
         if not np.isfinite(loss):
             row, column = np.unravel_index(np.abs(chunk.x).argmax(), chunk.x.shape)
-            epoch, number = len(self.reached.results) + 1, len(self.reached.sizes) + 1
+            epoch, number = len(self.reached.results) + 1, self.reached.chunks + 1
             raise ModelError(
                 f"the loss is {loss} in chunk {number} of epoch {epoch}: expected a number; try a smaller learning"
                 f" rate (the largest normalised value of that chunk is {chunk.x[row, column]:.4g}, of"
@@ -167,7 +166,7 @@ class Training:
 
     def _note(self, rate: float) -> str:
         reached = self.reached
-        note = f"loss {np.average(reached.losses, weights=reached.sizes):.4f}, {rate:,.0f} events/s"
+        note = f"loss {reached.loss / reached.events:.4f}, {rate:,.0f} events/s"
         area = reached.results[-1].validation_auc if reached.results else None
         return note if area is None else f"{note}, AUC {area:.4f}"
 

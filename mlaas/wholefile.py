@@ -1,21 +1,32 @@
 """Files that are there as a whole or not at all."""
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlaas.errors import MlaasError
 
 
-def write_whole(target: Path, content: bytes | Path) -> None:
-    """Write bytes, or a copy of a file, to `target`; raises MlaasError, and leaves what was there."""
-    partial = target.with_name(f".{target.name}.partial")
+@contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """A path to write to, whose file becomes `target` when all has gone well; else what was there stays."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        if isinstance(content, Path):
-            shutil.copyfile(content, partial)
-        else:
-            partial.write_bytes(content)
+        yield partial
         partial.replace(target)
-    except OSError as error:
-        raise MlaasError(f"{target}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_whole(target: Path, content: bytes | Path) -> None:
+    """Write bytes, or a copy of a file, to `target`; raises MlaasError, and leaves what was there."""
+    try:
+        with whole_file(target) as partial:
+            if isinstance(content, Path):
+                shutil.copyfile(content, partial)
+            else:
+                partial.write_bytes(content)
+    except OSError as error:
+        raise MlaasError(f"{target}: {error.strerror}") from error

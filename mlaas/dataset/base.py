@@ -1,14 +1,13 @@
 """What training needs of its data, wherever they come from."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlaas.assembly import Assembler
+from mlaas.closing import Closing
 from mlaas.dataset.chunks import Chunk, Mixer
 from mlaas.dataset.frameworks import Batch, batches, tensorflow_dataset, torch_dataset
 from mlaas.dataset.split import PARTS, Part
@@ -18,7 +17,7 @@ from mlaas.selection import Selection
 from mlaas.specs import Specs
 
 
-class EventData(ABC):
+class EventData(Closing):
     """Events in three parts, as chunks and as batches.
 
     Attributes:
@@ -111,18 +110,6 @@ class EventData(ABC):
         missing = set(self.classes) - set(self.class_counts["train"])
         if missing:
             raise DataError(f"the training part has no event of label {min(missing):g}; expected more events")
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close all files."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _checked(part: Part) -> Part:

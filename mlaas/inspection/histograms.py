@@ -1,6 +1,5 @@
 """Histograms of branches before and after normalisation, as pages of PDF or PNG."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from mlaas.normalisation import DEFAULT, checked, scalings
 from mlaas.readers import open_reader
 from mlaas.selection import Selection
 from mlaas.specs import compute_specs
+from mlaas.wholefile import whole_file
 
 BINS = 100
 # Labels that get a line each; events of more are drawn together, for then the label is a quantity.
@@ -237,15 +237,11 @@ def _write(path: Path, groups: Sequence[Sequence[Panel]]) -> Path:
     """Write a file that is there as a whole or not at all."""
     from matplotlib.backends.backend_pdf import PdfPages
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         if path.suffix.lower() == ".pdf":
             with PdfPages(partial) as document:
                 for group in groups:
                     document.savefig(_page(group))
         else:
             _page(groups[0]).savefig(partial, format="png", dpi=100)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlaas.closing import Closing
 from mlaas.errors import DataError, suggestion
 from mlaas.readers.arrays import Jagged, Strings, Values, as_awkward, as_strings
 from mlaas.readers.base import Branch, Events, Kind, cut_blocks
@@ -57,7 +57,7 @@ class _Leaf(NamedTuple):
     steps: tuple[_Step, ...]
 
 
-class ColumnReader:
+class ColumnReader(Closing):
     """Reads one file of columns; see :class:`mlaas.readers.base.Reader`.
 
     Args:
@@ -140,14 +140,6 @@ class ColumnReader:
     def close(self) -> None:
         """Close the file; the arrays read from it stay valid."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _add(self, name: str, leaf: _Leaf, dtype: str, reason: str) -> None:
         if reason:

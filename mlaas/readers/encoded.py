@@ -1,11 +1,10 @@
 """Strings as numbers: a branch of strings becomes that of their places among all strings, in order."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from mlaas.closing import Closing
 from mlaas.errors import DataError, suggestion
 from mlaas.readers import open_reader
 from mlaas.readers.arrays import Strings, Values, as_awkward
@@ -18,7 +17,7 @@ _ENTRIES = 100_000
 Categories = Mapping[str, tuple[str, ...]]
 
 
-class EncodedReader:
+class EncodedReader(Closing):
     """A file some of whose strings are offered as flat branches; see :class:`mlaas.readers.base.Reader`.
 
     Args:
@@ -70,14 +69,6 @@ class EncodedReader:
     def close(self) -> None:
         """Close the file; the arrays read from it stay valid."""
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_encoded(path: str, tree: str | None, dtype: str | None, categories: Categories) -> Reader:

@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
+from mlaas.closing import Closing
 from mlaas.errors import DataError
 from mlaas.readers.arrays import Strings, Values
 from mlaas.readers.base import Branch, Events, Reader
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-class ReplicaReader:
+class ReplicaReader(Closing):
     """Reads from the first of several places that works, and goes on at the next one when it fails.
 
     A place that does not answer is asked again after the others, with longer and longer pauses; one where the
@@ -69,14 +69,6 @@ class ReplicaReader:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _wherever_it_works(self, action: Callable[[Reader], Result], failure: type[DataError]) -> Result:
         """Result of ``action`` at the first place where it does not end in a ``failure``.

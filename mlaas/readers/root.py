@@ -5,9 +5,9 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
+from mlaas.closing import Closing
 from mlaas.errors import DataError, listing, suggestion
 from mlaas.readers.arrays import Strings, Values, as_awkward
 from mlaas.readers.base import Branch, Events, cut_blocks
@@ -49,7 +49,7 @@ TABLES: dict[str, type[Table]] = {
 }
 
 
-class RootReader:
+class RootReader(Closing):
     """Reads one table of a ROOT file; see :class:`mlaas.readers.base.Reader`.
 
     Args:
@@ -144,14 +144,6 @@ class RootReader:
     def close(self) -> None:
         """Close the file; the arrays read from it stay valid."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, names: Sequence[str]) -> None:
         for name in names:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mlaas.report.numbers import numbers_of
 from mlaas.report.page import page
 from mlaas.report.plots import PLOTS, Plot, house_style
 from mlaas.report.run import Run
+from mlaas.wholefile import whole_file
 
 PNG_DPI = 200
 FIGURES = "figures"
@@ -75,9 +75,5 @@ def _rendered(plot: Plot, kind: str) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 from anyio.from_thread import start_blocking_portal
 
+from mlaas.publish import refusal
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.model import FloatArray, Model
 from tfaas.bundles import Manifest, TFaaSError
@@ -138,7 +139,7 @@ class ServerScorer:
             else:
                 if answer.is_success:
                     return answer
-                failure = ScoringError(f"{self._url}: {_reason(answer)}")
+                failure = ScoringError(f"{self._url}: {refusal(answer)}")
                 if answer.status_code not in REPEATED_STATUSES:
                     raise failure
                 asked = _seconds(answer.headers.get("retry-after", ""))
@@ -166,13 +167,6 @@ def _outputs(body: bytes, model: Model, events: int) -> list[FloatArray]:
         return [np.asarray(one, np.float32).reshape(events, -1) for one in flat]
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ScoringError(f"{model.reference}: the server's answer can't be read: {error}") from error
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {answer.status_code}"
 
 
 def _seconds(text: str) -> float:

@@ -247,7 +247,7 @@ def test_patience_ends_a_training_that_no_longer_gets_better(dataset: Dataset) -
 
 def test_a_checkpoint_is_whole_or_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    first = Checkpoint([EpochResult(1, 0.5, None, None, 10.0)], [0.25], [7], b"best", b"state")
+    first = Checkpoint([EpochResult(1, 0.5, None, None, 10.0)], 2, 7, 1.75, b"best", b"state")
     first.save(path)
     assert Checkpoint.load(path) == first
     path.write_bytes(path.read_bytes()[:-30])
