@@ -15,9 +15,8 @@ from click.core import ParameterSource
 
 from mlaas import __version__
 from mlaas.errors import MlaasError
-from mlaas.interrupts import Interrupted
+from mlaas.interrupts import INTERRUPTED, Interrupted
 
-INTERRUPTED = 130
 PATH = click.Path(path_type=Path)
 Command = Callable[..., Any]
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlaas.cluster import open_cluster
+from mlaas.interrupts import INTERRUPTED
 from mlaas.wholefile import write_whole
 
-INTERRUPTED = 130
 # Ends of a process that say nothing about the training.
 STOPPED = (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 LOCK_SECONDS, STOP_SECONDS = 0.1, 1.0
@@ -102,10 +102,10 @@ class LocalTrials:
             except BaseException:
                 # They save themselves, to be gone on with; whoever asks again does not want to wait for that.
                 try:
-                    self._processes.stop(signal.SIGTERM)
+                    self._processes.stop()
                     pool.shutdown(cancel_futures=True)
                 except KeyboardInterrupt:
-                    self._processes.stop(signal.SIGKILL)
+                    self._processes.kill()
                 raise
 
 
@@ -149,11 +149,21 @@ class Processes:
             if process is not None:
                 self._running.discard(process)
 
-    def stop(self, number: signal.Signals) -> None:
+    def stop(self) -> None:
+        """Ask them to save themselves and end."""
         with self._lock:
             self.stopped = True
             for process in list(self._running):
-                process.send_signal(number)
+                process.terminate()
+
+    def kill(self) -> None:
+        """End them now; waited for here, since a thread that was joined by an interrupted caller isn't joined again."""
+        self.stopped = True
+        running = list(self._running)
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
 
 
 @contextmanager

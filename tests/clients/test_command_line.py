@@ -326,13 +326,27 @@ def test_the_url_comes_from_the_environment(run: Run, closed_url: str) -> None:
     assert closed_url in refused.stderr
 
 
+# Tells when the command begins to import.
+TELLING = """
+import sys
+import tfaas_client_command
+
+class Telling:
+    def find_spec(self, name, path, target=None):
+        if name == "tfaas_client":
+            print(flush=True)
+
+sys.meta_path.insert(0, Telling())
+raise SystemExit(tfaas_client_command.main())
+"""
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.5, 1.5])
 @pytest.mark.parametrize("arguments", [["predict", "x", "-"], ["models"], ["score", "x.root", "--model=x"]])
 def test_an_interrupt_exits_130_without_a_word(delay: float, arguments: list[str]) -> None:
     """While it is imported, while it reads, and while it waits for a server that says nothing."""
-    program = "import tfaas_client_command as c; print(flush=True); raise SystemExit(c.main())"
     with misbehaving_server("silent") as server:
-        command = [sys.executable, "-c", program, f"--url={server.url}", *arguments]
+        command = [sys.executable, "-c", TELLING, f"--url={server.url}", *arguments]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as waiting:
             assert waiting.stdout is not None

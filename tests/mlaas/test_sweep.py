@@ -211,12 +211,13 @@ def test_a_second_ctrl_c_does_not_wait(slow: subprocess.Popen[str]) -> None:
     trials = psutil.Process(slow.pid).children()
     for trial in trials:
         trial.suspend()
+    # Until then, a signal may still be handled.
+    wait_for(lambda: all(trial.status() == psutil.STATUS_STOPPED for trial in trials), slow)
     slow.send_signal(signal.SIGINT)
     wait_for(lambda: all(is_pending(signal.SIGTERM, trial.pid) for trial in trials), slow)
     slow.send_signal(signal.SIGINT)
     _, errors = slow.communicate(timeout=WAIT_SECONDS)
     assert slow.returncode == 130, errors
-    psutil.wait_procs(trials, timeout=WAIT_SECONDS)
     assert [trial for trial in trials if trial.is_running()] == []
 
 
@@ -275,7 +276,8 @@ def test_a_sweep_on_a_cluster_stops_its_trials_too(work: Path) -> None:
         _, errors = process.communicate(timeout=WAIT_SECONDS)
         assert process.returncode == 130, errors
         deadline = time.monotonic() + WAIT_SECONDS
-        while any(trial.is_running() for trial in trials) and time.monotonic() < deadline:
+        while any(trial.is_running() for trial in trials):
+            assert time.monotonic() < deadline
             time.sleep(0.02)  # waiting as a parent would take their exit codes from the worker
     assert len(list(Path("out").glob("trial-*/run/checkpoint"))) == 2
     assert list(Path("out").glob("trial-*/failed.json")) == []
