@@ -6,6 +6,7 @@ other processes and their memory (seccomp, a network namespace where it may be h
 the limits allow. Only the standard library is imported before that.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -21,6 +22,7 @@ from typing import Any
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 38, 22
 CLONE_NEWNET = 0x40000000
 LOWER_PRIORITY = 19
+AUTOGROUP = Path("/proc/self/autogroup")
 OPEN_FILES = 1024
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -79,7 +81,7 @@ def end_with_parent(parent: int) -> None:
 
 def limit(memory: int, seconds: float, file_size: int) -> None:
     """Limits that hold whatever the model does."""
-    os.nice(LOWER_PRIORITY)
+    _give_way()
     # What is written besides what is unpacked: the converted model, which may be as large.
     for kind, most in (
         (resource.RLIMIT_AS, memory),
@@ -91,6 +93,13 @@ def limit(memory: int, seconds: float, file_size: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     open_files = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+
+
+def _give_way() -> None:
+    """Compute when nobody else does: this process, and its session, among which Linux may share the cores first."""
+    os.nice(LOWER_PRIORITY)
+    with contextlib.suppress(OSError):
+        AUTOGROUP.write_text(str(LOWER_PRIORITY))
 
 
 def confine(work: Path, archive: Path) -> None:

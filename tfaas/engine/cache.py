@@ -1,10 +1,11 @@
 """Loaded models in bounded memory, each loaded once."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container, Iterable
+from functools import partial
 
 from tfaas.engine.model import LoadedModel
+from tfaas.engine.shared import Shared
 from tfaas.registry import VersionRecord
 
 
@@ -21,20 +22,12 @@ class ModelCache:
         self._load = load
         self._memory = memory
         self._models: OrderedDict[int, LoadedModel] = OrderedDict()
-        self._loading: dict[int, asyncio.Task[LoadedModel]] = {}
+        self._loading: Shared[int, LoadedModel] = Shared()
 
     async def get(self, record: VersionRecord) -> LoadedModel:
         """The loaded version; any number of simultaneous first requests load it once."""
         model = self.loaded(record.id)
-        if model is not None:
-            return model
-        task = self._loading.get(record.id)
-        if task is None:
-            task = asyncio.create_task(self._load_and_keep(record))
-            self._loading[record.id] = task
-            task.add_done_callback(lambda _: self._loading.pop(record.id, None))
-        # A caller that goes away must not take the others' model with it.
-        return await asyncio.shield(task)
+        return model or await self._loading.get(record.id, partial(self._load_and_keep, record))
 
     def loaded(self, version: int) -> LoadedModel | None:
         """A version that is in memory, which counts as a use of it."""

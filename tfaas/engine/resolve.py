@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from tfaas.engine.cache import ModelCache
 from tfaas.engine.freshness import Freshness
 from tfaas.engine.model import LoadedModel, load
 from tfaas.engine.running import Running
+from tfaas.engine.shared import Shared
 from tfaas.engine.turns import Turns
 from tfaas.errors import InvalidRequest, NotFound, Quarantined, RegistryUnavailable
 from tfaas.registry import Repository, VersionRecord, parse_reference
@@ -43,6 +45,7 @@ class Engine:
         self._cache = ModelCache(self._load, settings.cache_memory, pinned)
         self._by_name: dict[str, VersionRecord] = {}
         self._unknown: dict[str, str] = {}
+        self._lookups: Shared[str, VersionRecord] = Shared()
         self._seen = self._freshness.value
         self._forgotten = 0
         self._revision = 0
@@ -86,26 +89,28 @@ class Engine:
             self._forget()
         record = self._by_name.get(name)
         if record is None:
-            forgotten = self._forgotten
-            try:
-                record = await self._look_up(name)
-            except NotFound as error:
-                if self._is_current(forgotten):
-                    _remember(self._unknown, name, str(error))
-                raise
-            if record.is_quarantined:
-                raise Quarantined(
-                    f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is"
-                    f" not served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
-                )
-            if self._is_current(forgotten):
-                _remember(self._by_name, name, record)
+            # After a change all clients ask for their model at once.
+            record = await self._lookups.get(name, partial(self._look_up, name))
         return await self._cache.get(record)
 
     async def _look_up(self, name: str) -> VersionRecord:
+        forgotten = self._forgotten
         if name in self._unknown:
             raise NotFound(self._unknown[name])
-        return await self._repository.get(parse_reference(name or await self._default_name()))
+        try:
+            record = await self._repository.get(parse_reference(name or await self._default_name()))
+        except NotFound as error:
+            if self._is_current(forgotten):
+                _remember(self._unknown, name, str(error))
+            raise
+        if record.is_quarantined:
+            raise Quarantined(
+                f"{record.name}:{record.number} has ended the process that served it {record.crashes} times and is"
+                f" not served any more: expected another version, or `tfaas release {record.name}:{record.number}`"
+            )
+        if self._is_current(forgotten):
+            _remember(self._by_name, name, record)
+        return record
 
     def _is_current(self, forgotten: int) -> bool:
         """Whether nothing has changed since; what was looked up before a change must not be remembered after it."""
@@ -129,6 +134,7 @@ class Engine:
         self._forgotten += 1
         self._by_name.clear()
         self._unknown.clear()
+        self._lookups.forget()
 
     async def _default_name(self) -> str:
         name = await self._repository.default_model()

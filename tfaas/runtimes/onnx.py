@@ -1,7 +1,6 @@
 """ONNX Runtime, the engine that serves wherever it can."""
 
 import logging
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime
 
+from tfaas.runtimes.operators import operators
 from tfaas.runtimes.signature import Signature, TensorSpec
 
 DTYPES = {
@@ -26,13 +26,11 @@ ERRORS_ONLY = 3
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 log = logging.getLogger(__name__)
-# How the type of a node is written in a file: field 4 of a NodeProto, a string.
-OP_TYPE = 0x22
-# Nodes that run others any number of times, and nodes that make tensors as large as a number in the data says.
-UNSTEADY = (
-    *(b"If", b"Loop", b"Scan", b"SequenceMap", b"Range", b"ConstantOfShape", b"Expand", b"Tile", b"Pad", b"Resize"),
-    *(b"Upsample", b"OneHot", b"EyeLike", b"RandomUniform", b"RandomNormal", b"Multinomial", b"NonMaxSuppression"),
-)
+# Operators that run others any number of times, and operators that make tensors as large as a number in the data says.
+UNSTEADY = {
+    *("If", "Loop", "Scan", "SequenceMap", "Range", "ConstantOfShape", "Expand", "Tile", "Pad", "Resize"),
+    *("Upsample", "OneHot", "EyeLike", "RandomUniform", "RandomNormal", "Multinomial", "NonMaxSuppression"),
+}
 
 
 class OnnxSession:
@@ -49,7 +47,7 @@ class OnnxSession:
             tuple(_spec(argument) for argument in self._session.get_inputs()),
             tuple(_spec(argument) for argument in self._session.get_outputs()),
         )
-        self.steady = not _may_take_any_time(path)
+        self.steady = _is_steady(path)
         self._names = [spec.name for spec in self.signature.inputs]
         # Below the checks of the Python class, which repeat ours, and with options that are not made anew for each run:
         # both together are half the time of a small network.
@@ -70,10 +68,12 @@ def _providers(wanted: str) -> list[str]:
     return list(dict.fromkeys((name, PROVIDERS["cpu"])))
 
 
-def _may_take_any_time(path: Path) -> bool:
-    """Whether the data can decide how long a run takes; a weight that looks like such a node only costs some speed."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(bytes([OP_TYPE, len(name)]) + name) >= 0 for name in UNSTEADY)
+def _is_steady(path: Path) -> bool:
+    """Whether the data can't decide how long a run takes."""
+    try:
+        return not operators(path) & UNSTEADY
+    except ValueError:  # ONNX Runtime's own format, which it reads as well
+        return False
 
 
 def _spec(argument: Any) -> TensorSpec:
