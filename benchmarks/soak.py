@@ -256,8 +256,10 @@ def _mixed(seconds: float) -> list[str]:
             with ThreadPoolExecutor(CLIENTS + len(work)) as executor:
                 running = [executor.submit(one) for one in work]
                 running += [executor.submit(soak.ask, number) for number in range(CLIENTS)]
-                soak.stopping.wait(seconds)
-                soak.stopping.set()
+                try:
+                    soak.stopping.wait(seconds)
+                finally:
+                    soak.stopping.set()
                 for one in running:
                     one.result()
         soak.wrong += _left_behind(Path(folder))

@@ -1,7 +1,6 @@
 """First pass over the data: range, moments, quantiles and numbers of objects of each branch."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from mlaas.readers.arrays import flat_values, jagged_values
 from mlaas.readers.base import Branch, Events, Reader
 from mlaas.sample import Column, EventSample, event_priorities
 from mlaas.selection import Selected, Selection
+from mlaas.wholefile import whole_file
 
 FORMAT = 2
 # Bytes of uncompressed branches that are read at a time.
@@ -148,12 +148,10 @@ class Specs:
             "format": FORMAT, "identity": self.identity, "entries": self.entries, "sampled": self.sampled,
             "branches": branches,
         }  # fmt: skip
-        unfinished = Path(f"{path}.{os.getpid()}.part")
         try:
-            unfinished.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
-            unfinished.replace(path)
+            with whole_file(Path(path)) as unfinished:
+                unfinished.write_text(json.dumps(content, indent=1, allow_nan=False), "utf-8")
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise SpecsError(f"{path}: the specs cannot be written: {error.strerror}") from error
 
     @classmethod

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mlaas.scoring.errors import ScoringError
 from mlaas.scoring.writers import Columns
+from mlaas.wholefile import whole_file
 
 STATE, LOCK = "state.json", "lock"
 
@@ -68,10 +69,12 @@ class Parts:
     def write(self, part: str, columns: Columns) -> None:
         """Keep a part; raises OSError."""
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        unfinished = self.folder / f"{part}.unfinished"
-        with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        with (
+            whole_file(self.folder / f"{part}.arrow") as unfinished,
+            pa.OSFile(str(unfinished), "wb") as sink,
+            pa.ipc.new_file(sink, table.schema) as writer,
+        ):
             writer.write_table(table)
-        unfinished.replace(self.folder / f"{part}.arrow")
 
     def read(self, part: str) -> dict[str, NDArray[np.generic]]:
         """The columns of a part."""
@@ -95,9 +98,8 @@ class Parts:
 
     def finish(self, output: int, events: int) -> None:
         """Note that an output is complete."""
-        unfinished = self.folder / f"{output}.finished.unfinished"
-        unfinished.write_text(str(events))
-        unfinished.replace(self.folder / f"{output}.finished")
+        with whole_file(self.folder / f"{output}.finished") as unfinished:
+            unfinished.write_text(str(events))
 
     def remove(self) -> None:
         """Remove the folder."""
@@ -113,10 +115,9 @@ class Parts:
         for path in self.folder.iterdir():
             if path.name != LOCK:
                 path.unlink()
-        unfinished = self.folder / f"{STATE}.unfinished"
         try:
-            unfinished.write_text(json.dumps(job))
-            unfinished.replace(state)
+            with whole_file(state) as unfinished:
+                unfinished.write_text(json.dumps(job))
         except OSError:
             self.remove()
             raise
