@@ -21,8 +21,8 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 38, 22
 CLONE_NEWNET = 0x40000000
-# A tenth of a core where all are busy; with less, an upload would take minutes there.
-LOWER_PRIORITY = 10
+# A quarter of a core where all are busy; with a tenth, an upload takes a quarter of a minute there.
+LOWER_PRIORITY = 5
 AUTOGROUP = Path("/proc/self/autogroup")
 OPEN_FILES = 1024
 
