@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable
 from functools import partial
 
 from tfaas.engine.model import LoadedModel
-from tfaas.engine.shared import Shared
+from tfaas.engine.singleflight import SingleFlight
 from tfaas.registry import VersionRecord
 
 
@@ -22,7 +22,7 @@ class ModelCache:
         self._load = load
         self._memory = memory
         self._models: OrderedDict[int, LoadedModel] = OrderedDict()
-        self._loading: Shared[int, LoadedModel] = Shared()
+        self._loading: SingleFlight[int, LoadedModel] = SingleFlight()
 
     async def get(self, record: VersionRecord) -> LoadedModel:
         """The loaded version; any number of simultaneous first requests load it once."""

@@ -12,7 +12,7 @@ from tfaas.engine.cache import ModelCache
 from tfaas.engine.freshness import Freshness
 from tfaas.engine.model import LoadedModel, load
 from tfaas.engine.running import Running
-from tfaas.engine.shared import Shared
+from tfaas.engine.singleflight import SingleFlight
 from tfaas.engine.turns import Turns
 from tfaas.errors import InvalidRequest, NotFound, Quarantined, RegistryUnavailable
 from tfaas.registry import Repository, VersionRecord, parse_reference
@@ -20,7 +20,7 @@ from tfaas.registry.artifacts import ArtifactCache
 from tfaas.settings import Settings
 
 POLL_SECONDS = 0.4
-POLL_TIMEOUT = 10.0
+REGISTRY_SECONDS = 10.0
 REMEMBERED_NAMES = 10_000
 
 Remembered = TypeVar("Remembered")
@@ -45,7 +45,7 @@ class Engine:
         self._cache = ModelCache(self._load, settings.cache_memory, pinned)
         self._by_name: dict[str, VersionRecord] = {}
         self._unknown: dict[str, str] = {}
-        self._lookups: Shared[str, VersionRecord] = Shared()
+        self._lookups: SingleFlight[str, VersionRecord] = SingleFlight()
         self._seen = self._freshness.value
         self._forgotten = 0
         self._revision = 0
@@ -98,7 +98,11 @@ class Engine:
         if name in self._unknown:
             raise NotFound(self._unknown[name])
         try:
-            record = await self._repository.get(parse_reference(name or await self._default_name()))
+            # Who comes later waits for the same answer: it must not be waited for without end.
+            async with asyncio.timeout(REGISTRY_SECONDS):
+                record = await self._repository.get(parse_reference(name or await self._default_name()))
+        except TimeoutError as error:
+            raise RegistryUnavailable(f"the registry has not answered within {REGISTRY_SECONDS:g} s") from error
         except NotFound as error:
             if self._is_current(forgotten):
                 _remember(self._unknown, name, str(error))
@@ -157,7 +161,7 @@ class Engine:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                async with asyncio.timeout(POLL_TIMEOUT):
+                async with asyncio.timeout(REGISTRY_SECONDS):
                     await self._follow()
             except (RegistryUnavailable, TimeoutError) as error:
                 log.warning("%s; loaded models go on answering", str(error) or "the registry does not answer")

@@ -9,7 +9,7 @@ Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
 
 
-class Shared(Generic[Key, Result]):
+class SingleFlight(Generic[Key, Result]):
     """Work that is done once for all who ask for it before it has ended; they get its result, or its error."""
 
     def __init__(self) -> None:
