@@ -14,7 +14,7 @@ from mlaas import __version__
 from mlaas.dataset import EventData
 from mlaas.errors import DataError, MlaasError, ParameterError
 from mlaas.options import TrainOptions
-from mlaas.wholefile import write_whole
+from mlaas.wholefile import UNFINISHED, write_whole
 
 RUNS = Path("mlaas-runs")
 INPUTS = ("model", "params", "preproc")
@@ -94,6 +94,8 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise MlaasError(f"{self.path}: another process is at work on this run") from error
+            for unfinished in self.path.glob(UNFINISHED):  # of a process that was killed
+                unfinished.unlink()
             yield
 
     def require_same_data(self, dataset: EventData) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from mlaas.errors import MlaasError
 
+# What a process that is killed leaves behind.
+UNFINISHED = ".*.partial"
+
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:

@@ -98,9 +98,11 @@ def test_a_run_that_is_killed_twice_ends_as_one_that_was_left_alone(work: Path) 
     code, _ = stop_after("epoch 2/", signal.SIGKILL, work, "--run", "killed", "--fout", "killed.onnx")
     assert code == -signal.SIGKILL
     assert not (work / "killed" / "summary.json").exists()
+    (work / "killed" / ".checkpoint.1.partial").write_bytes(b"PK")
     resumed = finish(work, str(MLAAS), "train", "--resume", "killed")
     assert resumed.returncode == 0, resumed.stderr
     assert "epoch 1/" not in resumed.stdout
+    assert list((work / "killed").glob(".*")) == []
     assert outcome(work / "killed") == outcome(work / "alone")
     weights = [
         {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(work / name).graph.initializer}
