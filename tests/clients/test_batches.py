@@ -18,6 +18,8 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from tfaas_client import AsyncClient, Client, ClientError, InputError, Model
+from tfaas_client._addresses import Connection
+from tfaas_client._blocking import Lines
 
 Expected = Callable[..., NDArray[np.float32]]
 
@@ -256,23 +258,38 @@ def test_clients_that_are_forgotten_end_their_threads(server: Any) -> None:
 
 def test_a_client_that_its_own_thread_collects_does_not_hang(server: Any) -> None:
     script = f"""
-import asyncio, gc
+import gc, threading
 from tfaas_client import Client
 
+def collect(frame, event, _):
+    if event == "return" and frame.f_code.co_name == "wait" and forgotten:
+        gc.collect()
+
 gc.disable()
+forgotten = False
+threading.setprofile(collect)
 client = Client({server.url!r})
 client.models()
-portal = client._running[1]
-thread = portal._thread
+lines = client._calls()._transport._lines
+thread, changed = lines._watch, lines._changed
 cycle = [client]
 cycle.append(cycle)
-del client, cycle
-
-async def collect():
-    asyncio.get_running_loop().call_soon(gc.collect)
-
-portal.call(collect())
+del client, lines, cycle
+forgotten = True
+with changed:
+    changed.notify()
 thread.join(30)
 raise SystemExit(thread.is_alive())
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
+
+
+def test_a_connection_that_was_cut_is_not_used_again() -> None:
+    lines = Lines(Connection(("http://localhost",), None, None, None, True, 0))
+    for cut in (False, True, False):
+        with lines.taken("http://localhost", 60, lines) as line:
+            if cut:
+                lines.cut(lines)
+        with lines.taken("http://localhost", 60, None) as next_line:
+            assert (next_line is line) is not cut
+    lines.close()

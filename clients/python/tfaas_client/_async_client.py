@@ -39,15 +39,17 @@ from ._responses import (
     json_objects,
     uploaded_version,
 )
-from ._transport import Transport
+from ._transport import AsyncTransport, Transport
 from ._wires import Wire, find_wire
 
 
 class AsyncClient(Connected):
     """As `Client`, with coroutines; it belongs to the event loop that first uses it."""
 
+    _transport: Transport
+
     def _begin(self, connection: Connection) -> None:
-        self._transport = Transport(connection)
+        self._transport = AsyncTransport(connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,18 +197,22 @@ class AsyncModel:
         self, events: Events, outputs: str | Sequence[str], batch_events: int | None, concurrency: int
     ) -> InOrder[slice, Outputs]:
         """Asks about batches, several at a time; iterates over their answers in order."""
-        names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
         async def ask(batch: slice) -> Outputs:
-            matrix = events.matrix(batch.start, batch.stop)
-            # What an answer looks like is known from an event that nobody has asked about.
-            asked = matrix if len(matrix) else np.zeros((1, self.description.width), np.float32)
-            request = batch_request(self.description.reference, asked, names)
-            try:
-                answer = batch_outputs(await self._transport.send(request), len(asked))
-            except ClientError as error:
-                where = f"in the batch from event {batch.start}: " if len(events) > len(matrix) else ""
-                raise ClientError(error.status, where + error.message) from error
-            return {name: output[: len(matrix)] for name, output in answer.items()}
+            return await self.ask(events, batch, outputs)
 
         return InOrder(ask, batches(len(events), self.description.width, batch_events), concurrency)
+
+    async def ask(self, events: Events, batch: slice, outputs: str | Sequence[str]) -> Outputs:
+        """Asks about one batch."""
+        matrix = events.matrix(batch.start, batch.stop)
+        # What an answer looks like is known from an event that nobody has asked about.
+        asked = matrix if len(matrix) else np.zeros((1, self.description.width), np.float32)
+        names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+        request = batch_request(self.description.reference, asked, names)
+        try:
+            answer = batch_outputs(await self._transport.send(request), len(asked))
+        except ClientError as error:
+            where = f"in the batch from event {batch.start}: " if len(events) > len(matrix) else ""
+            raise ClientError(error.status, where + error.message) from error
+        return {name: output[: len(matrix)] for name, output in answer.items()}

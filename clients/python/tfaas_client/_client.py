@@ -1,25 +1,25 @@
 """The client for callers without an event loop: notebooks, scripts, threads, coffea processors."""
 
-import contextlib
+import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from typing import Any, Self, TypeVar, overload
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._addresses import Connected, Connection, FilePath
-from ._async_client import AsyncClient
-from ._batches import CONCURRENCY, Collected, Outputs, Progress
+from ._async_client import AsyncClient, AsyncModel
+from ._batches import CONCURRENCY, Collected, Outputs, Progress, batches
+from ._blocking import BlockingTransport, returned
 from ._columns import Columns, is_one_event, read_events
-from ._description import Description, Events
-from ._portal import Portal
+from ._description import Description
+from ._in_order import in_order
 from ._requests import Row
 from ._responses import Prediction, UploadedVersion
 from ._wires import Wire
-
-Result = TypeVar("Result")
 
 
 class Client(Connected):
@@ -49,7 +49,7 @@ class Client(Connected):
 
     def _begin(self, connection: Connection) -> None:
         self.__setstate__(connection)
-        self._connected()  # says so where certificates cannot be loaded
+        self._calls()  # says so where certificates cannot be loaded
 
     def __getstate__(self) -> Connection:
         return self._connection
@@ -57,7 +57,7 @@ class Client(Connected):
     def __setstate__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._running: tuple[AsyncClient, Portal] | None = None
+        self._process = 0
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +67,7 @@ class Client(Connected):
 
     def close(self) -> None:
         """Closes the connections."""
-        if self._running is not None:
+        if self._process == os.getpid():
             self._end()
 
     def upload(
@@ -85,35 +85,35 @@ class Client(Connected):
             params: the manifest, as a file or as a mapping.
             labels: a text file with one output label a line.
         """
-        return self._run(lambda client: client.upload(name, model, params, labels))
+        return returned(self._calls().upload(name, model, params, labels))
 
     def upload_bundle(self, path: FilePath) -> UploadedVersion:
         """Publishes a bundle: a .tar.gz file with one top folder named as the model, or such a folder."""
-        return self._run(lambda client: client.upload_bundle(path))
+        return returned(self._calls().upload_bundle(path))
 
     def promote(self, model: str, alias: str) -> Description:
         """Lets an alias point at the version that `model` means, and returns that version."""
-        return self._run(lambda client: client.promote(model, alias))
+        return returned(self._calls().promote(model, alias))
 
     def delete(self, model: str, *, force: bool = False) -> None:
         """Deletes a model with all its versions, or one version; refused where an alias points at it, unless forced."""
-        self._run(lambda client: client.delete(model, force=force))
+        returned(self._calls().delete(model, force=force))
 
     def models(self) -> list[dict[str, Any]]:
         """Returns a description of each model."""
-        return self._run(lambda client: client.models())
+        return returned(self._calls().models())
 
     def params(self, model: str) -> dict[str, Any]:
         """Returns the manifest of a model."""
-        return self._run(lambda client: client.params(model))
+        return returned(self._calls().params(model))
 
     def status(self) -> dict[str, Any]:
         """Returns memory, load, uptime and request counts of the server."""
-        return self._run(lambda client: client.status())
+        return returned(self._calls().status())
 
     def describe(self, model: str) -> Description:
         """Returns the version that `model` means now, with its features and outputs."""
-        return self._run(lambda client: client.describe(model))
+        return returned(self._calls().describe(model))
 
     def model(self, model: str) -> "Model":
         """Returns the version that `model` means now, bound: whatever is promoted later, it stays the same."""
@@ -162,44 +162,40 @@ class Client(Connected):
             InputError: names or values don't fit; nothing was sent.
         """
         if is_one_event(events):
-            return self._run(lambda client: client.predict(model, events, wire=wire, **batches))
+            return returned(self._calls().predict(model, events, wire=wire, **batches))
         return self.model(model).predict(events, **batches)
 
     def classify(self, model: str, event: Row, *, wire: Wire = "proto") -> Prediction:
         """Returns labels and outputs of a model for one event; see `predict`. Only `proto` brings labels."""
-        return self._run(lambda client: client.classify(model, event, wire=wire))
+        return returned(self._calls().classify(model, event, wire=wire))
 
     def classify_image(self, model: str, image: FilePath) -> Prediction:
         """Returns the best labels for a PNG or JPEG file, or all outputs of a model without labels."""
-        return self._run(lambda client: client.classify_image(model, image))
+        return returned(self._calls().classify_image(model, image))
 
-    def _answers(
-        self,
-        description: Description,
-        events: Events,
-        outputs: str | Sequence[str],
-        batch_events: int | None,
-        concurrency: int,
-    ) -> contextlib.closing[Generator[Outputs, None, None]]:
-        """Iterates over the answers to batches in order; what is under way ends with the context."""
-        client, portal = self._connected()
-        answers = client.bound_to(description).answers(events, outputs, batch_events, concurrency)
-        return contextlib.closing(portal.iterate(answers))
-
-    def _run(self, ask: Callable[[AsyncClient], Coroutine[Any, Any, Result]]) -> Result:
-        client, portal = self._connected()
-        return portal.call(ask(client))
-
-    def _connected(self) -> tuple[AsyncClient, Portal]:
-        """The connections of this process, made when they are first needed."""
+    def _calls(self) -> "_BlockingClient":
+        """What asks over the connections of this process, which are made when they are first needed."""
         with self._lock:
-            if self._running is None or not self._running[1].alive:
-                client, portal = AsyncClient(**vars(self._connection)), Portal()
-                self._end = weakref.finalize(self, _end, client, portal)
-                self._running = client, portal
-            elif not self._end.alive:
-                raise RuntimeError("the client is closed")
-            return self._running
+            if self._process != os.getpid():
+                self._blocking = _BlockingClient(**vars(self._connection))
+                self._end = weakref.finalize(self, _end, self._blocking, os.getpid())
+                self._process = os.getpid()
+            return self._blocking
+
+
+class _BlockingClient(AsyncClient):
+    """Its coroutines never wait for an event loop."""
+
+    _transport: BlockingTransport
+
+    def _begin(self, connection: Connection) -> None:
+        self._transport = BlockingTransport(connection)
+
+    @contextmanager
+    def job(self, described: Description) -> Iterator[AsyncModel]:
+        """The version that `describe` has told about; what threads still ask it at the end is cut off."""
+        with self._transport.job() as transport:
+            yield AsyncModel(transport, described)
 
 
 class Model:
@@ -247,12 +243,17 @@ class Model:
         """
         bound = self.description.bind(read_events(events))
         collected = Collected(len(bound), progress)
-        with self._client._answers(self.description, bound, outputs, batch_events, concurrency) as answers:
-            for answer in answers:
+        asked = list(batches(len(bound), self.description.width, batch_events))
+        with self._client._calls().job(self.description) as model:
+
+            def ask(batch: slice) -> Outputs:
+                return returned(model.ask(bound, batch, outputs))
+
+            for answer in in_order(ask, asked, min(concurrency, len(asked))):
                 collected.add(answer)
         return collected.outputs
 
 
-def _end(client: AsyncClient, portal: Portal) -> None:
-    if portal.alive:
-        portal.close(client.close())
+def _end(client: AsyncClient, process: int) -> None:
+    if process == os.getpid():
+        returned(client.close())

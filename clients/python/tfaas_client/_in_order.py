@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, Self, TypeVar
 
 from ._exceptions import InputError
@@ -20,8 +21,7 @@ class InOrder(Generic[Item, Result]):
     def __init__(
         self, work: Callable[[Item], Coroutine[Any, Any, Result]], items: Iterable[Item], concurrency: int
     ) -> None:
-        if concurrency < 1:
-            raise InputError(f"concurrency is {concurrency}: expected 1 or more")
+        _check(concurrency)
         self._work = work
         self._items = iter(items)
         self._concurrency = concurrency
@@ -51,3 +51,27 @@ class InOrder(Generic[Item, Result]):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
+    """The same by threads. What they still work on when it is left ends by itself, and isn't waited for."""
+    _check(concurrency)
+    if concurrency == 1:
+        yield from map(work, items)
+        return
+    running: deque[Future[Result]] = deque()
+    threads = ThreadPoolExecutor(concurrency, "tfaas-client")
+    try:
+        for item in items:
+            running.append(threads.submit(work, item))
+            if len(running) >= concurrency:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _check(concurrency: int) -> None:
+    if concurrency < 1:
+        raise InputError(f"concurrency is {concurrency}: expected 1 or more")

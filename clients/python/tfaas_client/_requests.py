@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 from urllib.parse import quote
@@ -46,20 +46,25 @@ class Request:
     repeatable: bool = True
     slow: bool = False
 
-    def options(self) -> dict[str, Any]:
-        """Returns what httpx takes besides the method and the URL; called anew for each attempt."""
+    def options(self, body: Callable[[IO[bytes]], Iterator[bytes] | AsyncIterator[bytes]]) -> dict[str, Any]:
+        """Returns what httpx takes besides the method and the URL; called anew for each attempt.
+
+        Args:
+            body: reads an archive, in the manner of the httpx client that sends it.
+        """
         headers = {"Content-Type": self.content_type, "Accept": self.accept}
         options: dict[str, Any] = {
             "params": self.query,
             "headers": {name: value for name, value in headers.items() if value},
-            "content": self.content if self.archive is None else _blocks(self.archive),
+            "content": self.content if self.archive is None else body(self.archive),
             "files": self.files,
             "data": self.fields,
         }
         return {name: value for name, value in options.items() if value}
 
 
-async def _blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
+def blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Reads all of a file."""
     file.seek(0)
     while block := file.read(BLOCK_BYTES):
         yield block
@@ -163,11 +168,9 @@ def json_body(model: str, row: Row) -> bytes:
     Raises:
         InputError: a value is not a number, or is infinite, which JSON cannot say.
     """
-    named = isinstance(row, Mapping)
-    columns = list(_columns(row))
-    body: dict[str, object] = {"values": [_json_value(name, column) for name, column in columns]}
-    if named:
-        body["keys"] = [name for name, _ in columns]
+    body: dict[str, object] = {"values": [_json_value(name, value) for name, value in _named(row)]}
+    if isinstance(row, Mapping):
+        body["keys"] = list(row)
     if model:
         body["model"] = model
     return json.dumps(body, allow_nan=False).encode()
@@ -183,7 +186,8 @@ def proto_body(model: str, row: Row) -> bytes:
     """
     message = RowMessage(model=model)
     named = isinstance(row, Mapping)
-    for name, column in _columns(row):
+    for name, value in _named(row):
+        column = _numbers(name, value)
         if column.ndim and not named:
             raise InputError(f"{name} holds several numbers: name the features to send it over proto")
         values = column.ravel().tolist() or [math.nan]
@@ -193,10 +197,8 @@ def proto_body(model: str, row: Row) -> bytes:
     return message.SerializeToString()
 
 
-def _columns(row: Row) -> Iterator[tuple[str, NDArray[Any]]]:
-    named = row.items() if isinstance(row, Mapping) else ((f"value {i}", value) for i, value in enumerate(row))
-    for name, value in named:
-        yield name, _numbers(name, value)
+def _named(row: Row) -> Iterable[tuple[str, object]]:
+    return row.items() if isinstance(row, Mapping) else ((f"value {i}", value) for i, value in enumerate(row))
 
 
 def _numbers(name: str, value: object) -> NDArray[Any]:
@@ -213,7 +215,10 @@ def _numbers(name: str, value: object) -> NDArray[Any]:
     return numbers
 
 
-def _json_value(name: str, column: NDArray[Any]) -> float | list[float | None] | None:
+def _json_value(name: str, value: object) -> float | list[float | None] | None:
+    if type(value) is float and math.isfinite(value):
+        return value  # as nearly all are
+    column = _numbers(name, value)
     if np.isinf(column).any():
         raise InputError(f'{name} is infinite, which JSON cannot say: send it with wire="proto"')
     if column.ndim:

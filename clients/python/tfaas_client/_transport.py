@@ -6,8 +6,12 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import IO, TypeVar
 from urllib.request import getproxies
 
 import httpx
@@ -23,7 +27,7 @@ from ._exceptions import (
     TimeoutError,
     TransportError,
 )
-from ._requests import Request, bearer_headers
+from ._requests import Request, bearer_headers, blocks
 from ._responses import raise_for_status
 
 ANSWER_SECONDS = 30.0
@@ -39,16 +43,12 @@ REPEATED_STATUSES = frozenset({502, 503, 504})
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
-class Transport:
-    """One connection pool to servers that answer alike; belongs to one event loop."""
+class Transport(ABC):
+    """Asks servers that answer alike; `AsyncTransport` and `BlockingTransport` know how."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._preferred = 0
-        self._http = _http_client(bearer_headers(connection.token), connection.tls_context())
-
-    async def close(self) -> None:
-        await self._http.aclose()
+        self._urls = deque(connection.url)  # the one to be asked comes first
 
     async def send(self, request: Request) -> httpx.Response:
         """Returns the answer of the first server that gives one.
@@ -59,45 +59,81 @@ class Transport:
         Raises:
             TFaaSError: what the last server did, when none gave an answer.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._connection.timeout or (UPLOAD_SECONDS if request.slow else ANSWER_SECONDS))
-        servers = len(self._connection.url)
+        deadline = time.monotonic() + (self._connection.timeout or (UPLOAD_SECONDS if request.slow else ANSWER_SECONDS))
         for repetition in range(self._connection.retries + 1):
-            for others in reversed(range(servers)):
-                asked = self._preferred
+            for others in reversed(range(len(self._urls))):
+                asked = self._urls[0]
                 try:
-                    return await self._ask(asked, request, (deadline - loop.time()) / (others + 1))
+                    return await self._ask(asked, request, (deadline - time.monotonic()) / (others + 1))
                 except TFaaSError as error:
                     failure = error
                 if not may_be_repeated(request, failure):
                     raise failure
-                if self._preferred == asked:
-                    self._preferred = (asked + 1) % servers
+                if self._urls[0] == asked:
+                    self._urls.rotate(-1)
             pause = pause_after(repetition, failure)
-            if repetition == self._connection.retries or loop.time() + pause >= deadline:
+            if repetition == self._connection.retries or time.monotonic() + pause >= deadline:
                 break
-            await asyncio.sleep(pause)
+            await self._pause(pause)
         raise failure
 
-    async def _ask(self, server: int, request: Request, seconds: float) -> httpx.Response:
-        url = self._connection.url[server] + request.path
-        with _translated(url):
-            async with (
-                asyncio.timeout(seconds),
-                self._http.stream(request.method, url, **request.options()) as stream,
-            ):
-                response = await _read(stream)
+    async def _ask(self, base: str, request: Request, seconds: float) -> httpx.Response:
+        with _translated(base + request.path):
+            response = await self._exchange(base, request, seconds)
         raise_for_status(response)
         return response
 
+    @abstractmethod
+    async def close(self) -> None: ...
 
-def _http_client(headers: Mapping[str, str], context: ssl.SSLContext) -> httpx.AsyncClient:
+    @abstractmethod
+    async def _exchange(self, base: str, request: Request, seconds: float) -> httpx.Response:
+        """Returns an answer of whatever status; raises what httpx does, or, when late, the built-in TimeoutError."""
+
+    @abstractmethod
+    async def _pause(self, seconds: float) -> None: ...
+
+
+class AsyncTransport(Transport):
+    """One connection pool; belongs to one event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._http = open_http(httpx.AsyncClient, connection, connection.tls_context())
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _exchange(self, base: str, request: Request, seconds: float) -> httpx.Response:
+        async with (
+            asyncio.timeout(seconds),
+            self._http.stream(request.method, base + request.path, **request.options(_async_blocks)) as stream,
+        ):
+            content = Content(stream)
+            async for block in stream.aiter_raw():
+                content.add(block)
+        return content.response()
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def _async_blocks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    for block in blocks(file):
+        yield block
+
+
+Http = TypeVar("Http", httpx.AsyncClient, httpx.Client)
+
+
+def open_http(kind: type[Http], connection: Connection, context: ssl.SSLContext) -> Http:
+    """Raises InputError where the proxies of the environment cannot be used."""
     try:
-        return httpx.AsyncClient(
+        return kind(
             # The deadline of a request is kept by `Transport`, as one for all of its parts.
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             # A few bytes that are compressed can become more than the memory holds.
-            headers={**headers, "Accept-Encoding": "identity"},
+            headers={**bearer_headers(connection.token), "Accept-Encoding": "identity"},
             verify=context,
             limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS),
         )
@@ -105,16 +141,26 @@ def _http_client(headers: Mapping[str, str], context: ssl.SSLContext) -> httpx.A
         raise InputError(f"the proxies that the environment names cannot be used: {error}") from error
 
 
-async def _read(stream: httpx.Response) -> httpx.Response:
-    """Returns an answer with its content; raises MalformedResponseError where that does not end."""
-    content = bytearray()
-    async for block in stream.aiter_raw():
-        content += block
-        if len(content) > MAX_ANSWER_BYTES:
-            raise MalformedResponseError(f"{stream.url} answered more than {MAX_ANSWER_BYTES} bytes: expected fewer")
-    headers = stream.headers.copy()
-    headers.pop("Content-Encoding", None)  # a server that packs it all the same is not unpacked
-    return httpx.Response(stream.status_code, headers=headers, content=bytes(content), request=stream.request)
+class Content:
+    """What comes in of an answer."""
+
+    def __init__(self, stream: httpx.Response) -> None:
+        self._stream = stream
+        self._content = bytearray()
+
+    def add(self, block: bytes) -> None:
+        """Raises MalformedResponseError where it does not end."""
+        self._content += block
+        if len(self._content) > MAX_ANSWER_BYTES:
+            url = self._stream.url
+            raise MalformedResponseError(f"{url} answered more than {MAX_ANSWER_BYTES} bytes: expected fewer")
+
+    def response(self) -> httpx.Response:
+        headers = self._stream.headers.copy()
+        headers.pop("Content-Encoding", None)  # a server that packs it all the same is not unpacked
+        return httpx.Response(
+            self._stream.status_code, headers=headers, content=bytes(self._content), request=self._stream.request
+        )
 
 
 def may_be_repeated(request: Request, failure: TFaaSError) -> bool:
