@@ -9,9 +9,10 @@ CPP_BUILD := build/cpp
 
 DEBIAN_BUILD := g++ cmake make pkg-config protobuf-compiler libprotobuf-dev libcurl4-openssl-dev python3-venv
 DEBIAN_TEST := xrootd-server postgresql curl openssl
+DEBIAN_LINT := clang-tidy
 DEBIAN_BENCH := hey
 
-.PHONY: help install debian-build debian-test debian-bench cpp demo test lint proto bench bench-data bench-training soak clean
+.PHONY: help install debian-build debian-test debian-lint debian-bench cpp demo test lint proto bench bench-data bench-training soak clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -31,6 +32,9 @@ debian-bench:
 
 debian-test:
 	$(call debian_install,$(DEBIAN_TEST))
+
+debian-lint:
+	$(call debian_install,$(DEBIAN_LINT))
 
 $(BIN)/.installed: pyproject.toml clients/python/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3" >&2; exit 2; }
@@ -56,13 +60,14 @@ proto: install ## generate the Python messages from proto/tfaas.proto
 	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=tfaas/codecs --pyi_out=tfaas/codecs proto/tfaas.proto
 	@$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=clients/python/tfaas_client --pyi_out=clients/python/tfaas_client proto/tfaas.proto
 
-lint: install ## ruff and mypy
+lint: install debian-lint cpp ## ruff, mypy and clang-tidy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@cd clients/python && ../../$(BIN)/mypy
+	@cmake --build $(CPP_BUILD) --target tfaas_tidy --parallel 2 -- --no-print-directory 2> >(grep -v 'warnings generated' >&2)
 
-test: lint debian-test cpp $(BIN)/.installed-test ## lint and every test
+test: lint debian-test $(BIN)/.installed-test ## lint and every test
 	@$(BIN)/python -m pytest
 
 bench: install debian-bench ## every figure of the serving path, beside what it is compared with

@@ -9,23 +9,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One figure beside what it is compared with; `most` where less is better, else more is."""
+    """One figure beside what it is compared with, and perhaps a target; `most` where less is better, else more is."""
 
     what: str
     measured: str
     of: str
     ratio: float
-    target: float
+    target: float | None = None
     most: bool = False
 
     @property
     def met(self) -> bool:
+        if self.target is None:
+            return True
         return self.ratio <= self.target if self.most else self.ratio >= self.target
 
     def __str__(self) -> str:
-        sign = "≤" if self.most else "≥"
-        met = "yes" if self.met else "**no**"
-        return f"| {self.what} | {self.measured} | {self.of} | {self.ratio:.2f} | {sign} {self.target:g} | {met} |"
+        figure = f"| {self.what} | {self.measured} | {self.of} | {self.ratio:.2f} |"
+        if self.target is None:
+            return f"{figure} | |"
+        return f"{figure} {'≤' if self.most else '≥'} {self.target:g} | {'yes' if self.met else '**no**'} |"
 
 
 HEAD = "| what | measured | beside | ratio | target | met |\n|---|---|---|---|---|---|"

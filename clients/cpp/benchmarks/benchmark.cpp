@@ -1,14 +1,17 @@
 /// What the client does in a second, one figure a run of COUNT requests; benchmarks/clients_cpp.py of the repository puts them side by side.
 ///
-/// Usage: tfaas_benchmark {kept|each|batches|million} URL MODEL COUNT
+/// Usage: tfaas_benchmark {kept|ahead|each|batches|million} URL MODEL COUNT
+/// The authorities that it trusts are those of X509_CERT_DIR, a folder or a file.
 
 #include <curl/curl.h>
 #include <tfaas/client.h>
 #include <tfaas/rdataframe.h>
 
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iostream>
 #include <map>
 #include <random>
@@ -25,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t width = 27;
 constexpr std::size_t batch_events = 10'000;
 constexpr std::size_t million = 1'000'000;
+constexpr std::size_t requests_ahead = 8;
 
 /// `tfaas::Bulk` of as many numbers as an event has.
 template <std::size_t... Position>
@@ -70,11 +74,39 @@ double rate(int count, const std::function<void()>& work) {
     return count / std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+tfaas::Model model_of(
+    const Arguments& arguments, const tfaas::Options& options = tfaas::options_from_environment()) {
+    return checked(tfaas::Client(arguments.url, options).model(arguments.model));
+}
+
 /// One event after the other by one thread.
 void kept(const Arguments& arguments) {
-    const auto model = checked(tfaas::Client(arguments.url).model(arguments.model));
+    const auto model = model_of(arguments);
     const auto event = make_events(1);
     std::cout << rate(arguments.count, [&] { checked(model.predict(event)); }) << '\n';
+}
+
+/// Single events of one thread that does not wait for an answer before it asks for the next ones.
+void ahead(const Arguments& arguments) {
+    auto options = tfaas::options_from_environment();
+    options.connections = requests_ahead;
+    const auto model = model_of(arguments, options);
+    const auto event = make_events(1);
+    std::deque<std::future<tfaas::Result<tfaas::Predictions>>> answers;
+    const auto take = [&] {
+        checked(answers.front().get());
+        answers.pop_front();
+    };
+    const auto requests = rate(arguments.count, [&] {
+        answers.push_back(model.predictAsync(event));
+        if (answers.size() == requests_ahead) {
+            take();
+        }
+    });
+    while (!answers.empty()) {
+        take();
+    }
+    std::cout << requests << '\n';
 }
 
 std::size_t append(char* data, std::size_t size, std::size_t count, void* body) {
@@ -93,6 +125,9 @@ tfaaspb::Predictions ask_over_a_connection_of_its_own(const std::string& url, co
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, body.data());
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, &answer);
+    if (const auto authorities = tfaas::options_from_environment().authorities; !authorities.empty()) {
+        curl_easy_setopt(handle, CURLOPT_CAINFO, authorities.c_str());
+    }
     const auto outcome = curl_easy_perform(handle);
     curl_slist_free_all(headers);
     curl_easy_cleanup(handle);
@@ -117,7 +152,7 @@ void each(const Arguments& arguments) {
 
 /// Batches one after the other, as events/s.
 void batches(const Arguments& arguments) {
-    const auto model = checked(tfaas::Client(arguments.url).model(arguments.model));
+    const auto model = model_of(arguments);
     const auto events = make_events(batch_events);
     std::cout << batch_events * rate(arguments.count, [&] { checked(model.predict(events)); }) << '\n';
 }
@@ -143,7 +178,7 @@ double most_memory() {
 
 /// Events/s of a million events that come one by one, and the most memory in MB that the process has taken.
 void score_million(const Arguments& arguments) {
-    const auto model = checked(tfaas::Client(arguments.url).model(arguments.model));
+    const auto model = model_of(arguments);
     const auto events = make_events(1000);
     const auto start = Clock::now();
     Bulk bulk(model);
@@ -158,14 +193,14 @@ void score_million(const Arguments& arguments) {
 }
 
 const std::map<std::string, void (*)(const Arguments&)> figures{
-    {"kept", kept}, {"each", each}, {"batches", batches}, {"million", score_million}};
+    {"kept", kept}, {"ahead", ahead}, {"each", each}, {"batches", batches}, {"million", score_million}};
 
 }  // namespace
 
 int main(int count, char** arguments) {
     const auto figure = count == 5 ? figures.find(arguments[1]) : figures.end();
     if (figure == figures.end()) {
-        fail("expected {kept|each|batches|million} URL MODEL COUNT");
+        fail("expected {kept|ahead|each|batches|million} URL MODEL COUNT");
     }
     figure->second({arguments[2], arguments[3], std::stoi(arguments[4])});
 }
