@@ -4,7 +4,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self, overload
 
 import numpy as np
@@ -249,8 +249,9 @@ class Model:
             def ask(batch: slice) -> Outputs:
                 return returned(model.ask(bound, batch, outputs))
 
-            for answer in in_order(ask, asked, min(concurrency, len(asked))):
-                collected.add(answer)
+            with closing(in_order(ask, asked, min(concurrency, len(asked)))) as answers:
+                for answer in answers:
+                    collected.add(answer)
         return collected.outputs
 
 

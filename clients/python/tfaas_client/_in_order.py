@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, Self, TypeVar
 
@@ -53,8 +53,8 @@ class InOrder(Generic[Item, Result]):
         self._running.clear()
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Iterator[Result]:
-    """The same by threads. What they still work on when it is left ends by itself, and isn't waited for."""
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], concurrency: int) -> Generator[Result, None, None]:
+    """The same by threads. When it is left, what they still work on isn't waited for."""
     _check(concurrency)
     if concurrency == 1:
         yield from map(work, items)
