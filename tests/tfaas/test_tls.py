@@ -136,7 +136,6 @@ def test_who_presents_an_x509_proxy_is_served(server: Server, authority: Authori
     assert ask(server, context) == [321.0]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("case", [
     ("missing.pem", "host.key", "certificate", "missing.pem can't be read: No such file or directory"),
     ("", "host.key", "key", "host.key has no certificate: expected TFAAS_TLS_CERTIFICATE too"),
@@ -155,14 +154,12 @@ def test_who_presents_an_x509_proxy_is_served(server: Server, authority: Authori
     ("weak.pem", "weak.key", "certificate", "weak.pem is refused by OpenSSL: ee key too small"),
 ])  # fmt: skip
 def test_what_is_wrong_with_the_files_is_told_in_one_line_before_anything_is_made(
-    tmp_path: Path, files: Path, case: tuple[str, str, str, str], workers: str
+    tmp_path: Path, files: Path, case: tuple[str, str, str, str]
 ) -> None:
     certificate, key, kind, reason = case
     named = {"TFAAS_TLS_CERTIFICATE": certificate, "TFAAS_TLS_KEY": key}
     environment = {name: str(files / value) for name, value in named.items() if value}
-    done = tfaas(
-        "serve", "--port", str(free_port()), "--data-dir", str(tmp_path / "data"), "--workers", workers, **environment
-    )
+    done = tfaas("serve", "--port", str(free_port()), "--data-dir", str(tmp_path / "data"), **environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"tfaas: TLS {kind} {files / reason}")
     assert done.stderr.count("\n") == 1
