@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority, make_authority
 from tests.networks import Network, build_network
 from tests.servers import Server, running_server
 
@@ -21,6 +22,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     """The same network in all formats."""
     return build_network(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

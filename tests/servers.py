@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -56,8 +57,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_server(data_dir: Path, *options: str, ready: str = "/readyz", **environment: str) -> Server:
-    """Start `tfaas serve` and wait until it is ready."""
+def start_server(
+    data_dir: Path, *options: str, ready: str = "/readyz", authority: Path | None = None, **environment: str
+) -> Server:
+    """Start `tfaas serve` and wait until it is ready; with TLS where there is an authority for its certificate."""
     port = free_port()
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{data_dir.name}-{port}.log"
@@ -69,11 +72,12 @@ def start_server(data_dir: Path, *options: str, ready: str = "/readyz", **enviro
             env=os.environ | environment,
             start_new_session=True,
         )
-    server = Server(f"http://127.0.0.1:{port}", process, data_dir, log)
+    verify = True if authority is None else ssl.create_default_context(cafile=authority)
+    server = Server(f"http{'' if authority is None else 's'}://127.0.0.1:{port}", process, data_dir, log)
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(server.url + ready).status_code == 200:
+            if httpx.get(server.url + ready, verify=verify).status_code == 200:
                 return server
         time.sleep(0.02)
     process.kill()
@@ -81,8 +85,10 @@ def start_server(data_dir: Path, *options: str, ready: str = "/readyz", **enviro
 
 
 @contextlib.contextmanager
-def running_server(data_dir: Path, *options: str, ready: str = "/readyz", **environment: str) -> Iterator[Server]:
-    server = start_server(data_dir, *options, ready=ready, **environment)
+def running_server(
+    data_dir: Path, *options: str, ready: str = "/readyz", authority: Path | None = None, **environment: str
+) -> Iterator[Server]:
+    server = start_server(data_dir, *options, ready=ready, authority=authority, **environment)
     try:
         yield server
     finally:

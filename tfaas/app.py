@@ -31,6 +31,7 @@ from tfaas.observability.metrics import Metrics
 from tfaas.registry import Database, Repository
 from tfaas.registry.artifacts import ArtifactCache
 from tfaas.sandbox import end_with_parent
+from tfaas.security.certificate import host_certificate
 from tfaas.settings import Settings
 from tfaas.workspace import Workspace
 
@@ -89,7 +90,8 @@ def create_app(settings: Settings) -> Application:
         app.include_router(resource.router, prefix=settings.base_path)
     _answer_errors_as_json(app)
     _describe(app, settings)
-    return Application(app, predict_endpoints(engine, settings, metrics), settings, watch, metrics)
+    endpoints = predict_endpoints(engine, settings, metrics)
+    return Application(app, endpoints, settings, watch, metrics, host_certificate(settings))
 
 
 def create_app_from_environment() -> Application:

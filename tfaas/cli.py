@@ -30,6 +30,8 @@ def cli() -> None:
 @click.option("--workers", type=int, help="Server processes (default: 1).")
 @click.option("--preload", help="Models, separated by commas, to load at start and to keep in memory.")
 @click.option("--base-path", help="Prefix of every URL, such as /tfaas.")
+@click.option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate and chain (PEM).")
+@click.option("--tls-key", metavar="FILE", help="Its key (PEM), where the certificate's file does not hold it.")
 @click.option("--log-level", help="debug, info, warning or error (default: info).")
 def serve(**options: Any) -> None:
     """Start the server; an empty data folder is filled with what it needs."""

@@ -11,10 +11,12 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from tfaas.api.connection import Connection
+from tfaas.api.secure_connection import SecureConnection
 from tfaas.commands import upgrade_registry
 from tfaas.errors import InvalidRequest
 from tfaas.observability.logs import configure_logs
 from tfaas.registry import Database, Repository
+from tfaas.security.certificate import host_certificate
 from tfaas.settings import Settings
 from tfaas.supervisor import go_on_in_a_child
 
@@ -23,10 +25,11 @@ def serve(settings: Settings) -> None:
     """Serve until a signal says to stop.
 
     Raises:
-        TFaaSError: something about the address or the registry that the user can mend.
+        TFaaSError: something about the address, the certificate or the registry that the user can mend.
         KeyboardInterrupt: it was stopped by SIGINT.
     """
     configure_logs(settings.log_level)
+    certificate = host_certificate(settings)  # each server process reads its own; what is wrong is told here
     listener = _listen(settings)
     if settings.workers == 1:
         go_on_in_a_child(listener)  # where there are more of them, uvicorn looks after its workers
@@ -39,7 +42,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http=Connection,
+        http=Connection if certificate is None else SecureConnection,
         ws="none",
         access_log=False,
         proxy_headers=False,

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="server processes")
     shutdown_timeout: int = Field(30, ge=1, description="seconds given to running requests on SIGTERM")
     log_level: str = Field("info", description="debug, info, warning or error")
+    tls_certificate: str = Field("", description="PEM file of the host's certificate and its chain; empty for HTTP")
+    tls_key: str = Field("", description="PEM file of its key; empty where it is in the certificate's file")
 
     max_body: int = Field(8 * MEBIBYTE, ge=1024, description="bytes of a prediction request")
     max_batch_body: int = Field(64 * MEBIBYTE, ge=1024, description="bytes of a request for many predictions")

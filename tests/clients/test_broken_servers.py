@@ -13,6 +13,7 @@ import tfaas_client
 from tfaas_client import Client, MalformedResponseError, OverloadedError, ResponseError, ServerError, Wire
 from tfaas_client.tfaas_pb2 import Predictions
 
+from tests.certificates import Authority, Credential
 from tests.clients.scripted_server import scripted_server
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -23,24 +24,15 @@ TFAAS_CLIENT = Path(sys.executable).parent / "tfaas-client"
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with localhost.pem (certificate and key), trusted as a folder of authorities."""
-    folder = tmp_path_factory.mktemp("authority")
-    pem = folder / "localhost.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    for command in (
-        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", pem, "-out", pem, *subject],
-        ["rehash", folder],
-    ):
-        subprocess.run(["openssl", *command], check=True, capture_output=True)
-    return folder
+def credential(authority: Authority) -> Credential:
+    return authority.issue("localhost")
 
 
 @pytest.fixture(scope="session")
-def tls(authority: Path) -> ssl.SSLContext:
-    """Asks for a certificate of the authority and answers with it."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority / "localhost.pem")
-    context.load_cert_chain(authority / "localhost.pem")
+def tls(authority: Authority, credential: Credential) -> ssl.SSLContext:
+    """Asks for a certificate of the authority and answers with one."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.certificate)
+    context.load_cert_chain(credential.certificate, credential.key)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 
@@ -131,20 +123,29 @@ def test_the_token_is_presented(run: Run, cpp_program: Path) -> None:
         assert server.received["Authorization"] == "Bearer secret"
 
 
-def test_tls_trusts_and_presents_certificates(authority: Path, tls: ssl.SSLContext) -> None:
-    pem = authority / "localhost.pem"
+def test_tls_trusts_and_presents_certificates(
+    authority: Authority, credential: Credential, tls: ssl.SSLContext
+) -> None:
+    pair = credential.certificate, credential.key
     with scripted_server(200, ANSWER, tls=tls) as server:
-        for verify in (authority, pem, False):
-            with Client(server.url, cert=(pem, pem), verify=verify) as client:
+        for verify in (authority.folder, authority.certificate, False):
+            with Client(server.url, cert=pair, verify=verify) as client:
                 np.testing.assert_allclose(client.predict("signal", [1.0], wire="proto"), [0.75])
-        with Client(server.url, cert=pem) as client, pytest.raises(tfaas_client.ConnectionError, match="CERTIFICATE"):
+        untrusting = Client(server.url, cert=credential.both)
+        with untrusting as client, pytest.raises(tfaas_client.ConnectionError, match="CERTIFICATE"):
             client.models()
 
 
 def test_the_grid_environment_is_honoured(
-    run: Run, one_line: OneLine, cpp_program: Path, test_programs: Path, authority: Path, tls: ssl.SSLContext
+    run: Run,
+    one_line: OneLine,
+    cpp_program: Path,
+    test_programs: Path,
+    authority: Authority,
+    credential: Credential,
+    tls: ssl.SSLContext,
 ) -> None:
-    grid = {"X509_USER_PROXY": str(authority / "localhost.pem"), "X509_CERT_DIR": str(authority)}
+    grid = {"X509_USER_PROXY": str(credential.both), "X509_CERT_DIR": str(authority.folder)}
     with scripted_server(200, ANSWER, tls=tls) as server:
         answered = run(cpp_program, f"--url={server.url}", "--model=signal", "1", env=grid)
         assert (answered.returncode, answered.stdout) == (0, "signal 0.75\n")

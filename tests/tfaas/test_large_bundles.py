@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.certificates import Authority
 from tests.networks import linear_onnx
 from tests.servers import Server, running_server
 from tests.tfaas.conftest import new_postgresql_database
@@ -30,9 +32,15 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite and TLS", "postgresql"])
 def test_200_megabytes_go_in_and_out_in_half_of_that(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    options = []
+    options: list[str] = []
+    trusted, verify = None, ssl.create_default_context()
+    if kind == "sqlite and TLS":
+        authority: Authority = request.getfixturevalue("authority")
+        options = ["--tls-certificate", str(authority.issue("large").both)]
+        trusted = authority.certificate
+        verify.load_verify_locations(trusted)
     if kind == "postgresql":
         options = ["--database", new_postgresql_database(request.getfixturevalue("postgresql"))]
     ballast = tmp_path / "ballast"
@@ -41,16 +49,19 @@ def test_200_megabytes_go_in_and_out_in_half_of_that(kind: str, tmp_path: Path, 
             file.write(os.urandom(MEBIBYTE))
     archive = tmp_path / "large.tar"
     pack("large", {"m.onnx": linear_onnx([2.0]), "ballast": ballast}, archive)
-    with running_server(tmp_path / "data", *options) as server:
-        httpx.post(f"{server.url}/upload", data={"name": "small"}, files={"model": ("m.onnx", linear_onnx([1.0]))})
+    with (
+        running_server(tmp_path / "data", *options, authority=trusted) as server,
+        httpx.Client(base_url=server.url, verify=verify, timeout=300) as client,
+    ):
+        client.post("/upload", data={"name": "small"}, files={"model": ("m.onnx", linear_onnx([1.0]))})
         before = peak_memory(server)
-        answer = httpx.post(f"{server.url}/upload", content=blocks(archive), timeout=300)
+        answer = client.post("/upload", content=blocks(archive))
         assert answer.status_code == 200, answer.text
         digest = hashlib.sha256()
-        with httpx.stream("GET", f"{server.url}/models/large/versions/1/bundle", timeout=300) as download:
+        with client.stream("GET", "/models/large/versions/1/bundle") as download:
             for block in download.iter_bytes():
                 digest.update(block)
         assert digest.hexdigest() == answer.json()["digest"]
-        assert httpx.post(f"{server.url}/json", json={"model": "large", "values": [4]}).json() == [8.0]
+        assert client.post("/json", json={"model": "large", "values": [4]}).json() == [8.0]
         grown = peak_memory(server) - before
         assert grown < GROWTH, f"{grown // MEBIBYTE} MiB"

@@ -19,6 +19,7 @@ from tfaas.api.http_errors import error_response
 from tfaas.api.watch import Stage, Watch
 from tfaas.errors import MethodNotAllowed
 from tfaas.observability.metrics import Metrics
+from tfaas.security.certificate import HostCertificate
 from tfaas.settings import Settings
 
 MAX_URL = 8 * 1024
@@ -52,7 +53,9 @@ class Application:
         settings: Settings,
         watch: Watch,
         metrics: Metrics,
+        certificate: HostCertificate | None = None,
     ) -> None:
+        self.certificate = certificate
         self.endpoints = endpoints
         self.settings = settings
         self.watch = watch
@@ -206,6 +209,7 @@ class Connection(HttpToolsProtocol):
         self.transport = transport
         self.flow = FlowControl(transport)
         self.scheme = "http"
+        self.since = self.loop.time()
         self._watch.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -267,6 +271,9 @@ class Connection(HttpToolsProtocol):
         if isinstance(self.cycle, DirectRequest):
             self.cycle.response_complete = True
         self.transport.close()
+
+    def finish_closing(self) -> None:
+        """Called by the watch for a connection that is closing: TCP does so by itself."""
 
     def default_headers(self) -> bytes:
         """The date, as lines that end in CRLF; made once for each second."""

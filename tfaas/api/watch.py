@@ -63,6 +63,8 @@ class Watch:
         if connection.flow.write_paused:
             if waited > self._receive:
                 connection.transport.abort()  # its client reads no answers
+        elif connection.transport.is_closing():
+            connection.finish_closing()
         elif connection.stage is Stage.BODY:
             if connection.flow.read_paused:
                 connection.since = now  # it is we who are slow
