@@ -31,7 +31,7 @@ from tfaas.observability.metrics import Metrics
 from tfaas.registry import Database, Repository
 from tfaas.registry.artifacts import ArtifactCache
 from tfaas.sandbox import end_with_parent
-from tfaas.security.certificate import host_certificate
+from tfaas.security.certificate import HostCertificate, host_certificate
 from tfaas.settings import Settings
 from tfaas.workspace import Workspace
 
@@ -41,8 +41,13 @@ SWITCH_SECONDS = 200e-6
 COLLECT_AFTER = (10_000, 20, 50)
 
 
-def create_app(settings: Settings) -> Application:
-    """The server, for a database that is upgraded already; `tfaas.api.connection` answers its predictions."""
+def create_app(settings: Settings, certificate: HostCertificate | None = None) -> Application:
+    """The server, for a database that is upgraded already; `tfaas.api.connection` answers its predictions.
+
+    Args:
+        settings: what it does, and within which limits.
+        certificate: the one that the settings name, where it is read already.
+    """
     database = Database(settings.database_url)
     repository = Repository(database)
     metrics = Metrics()
@@ -91,17 +96,17 @@ def create_app(settings: Settings) -> Application:
     _answer_errors_as_json(app)
     _describe(app, settings)
     endpoints = predict_endpoints(engine, settings, metrics)
-    return Application(app, endpoints, settings, watch, metrics, host_certificate(settings))
+    return Application(app, endpoints, settings, watch, metrics, certificate or host_certificate(settings))
 
 
-def create_app_from_environment() -> Application:
-    """For worker processes, which get the settings as environment variables."""
+def create_app_from_environment(certificate: HostCertificate | None = None) -> Application:
+    """For server processes, which get the settings as environment variables."""
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         end_with_parent(parent.pid)
     settings = Settings()
     configure_logs(settings.log_level)
-    app = create_app(settings)
+    app = create_app(settings, certificate)
     _tune_interpreter()
     return app
 

@@ -5,18 +5,20 @@ import os
 import signal
 import socket
 import tempfile
+from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from tfaas.api.connection import Connection
+from tfaas.api.connection import Application, Connection
 from tfaas.api.secure_connection import SecureConnection
 from tfaas.commands import upgrade_registry
 from tfaas.errors import InvalidRequest
 from tfaas.observability.logs import configure_logs
 from tfaas.registry import Database, Repository
-from tfaas.security.certificate import host_certificate
+from tfaas.security.certificate import HostCertificate, host_certificate
 from tfaas.settings import Settings
 from tfaas.supervisor import go_on_in_a_child
 
@@ -29,14 +31,14 @@ def serve(settings: Settings) -> None:
         KeyboardInterrupt: it was stopped by SIGINT.
     """
     configure_logs(settings.log_level)
-    certificate = host_certificate(settings)  # each server process reads its own; what is wrong is told here
+    certificate = host_certificate(settings)
     listener = _listen(settings)
     if settings.workers == 1:
         go_on_in_a_child(listener)  # where there are more of them, uvicorn looks after its workers
     asyncio.run(_prepare(settings))
     os.environ.update(settings.environment())
     config = uvicorn.Config(
-        "tfaas.app:create_app_from_environment",
+        _factory(settings, certificate),
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -60,6 +62,18 @@ def serve(settings: Settings) -> None:
     server.run(sockets=[listener])
     if not server.started:
         raise RuntimeError("the server did not start; its log says why")
+
+
+def _factory(settings: Settings, certificate: HostCertificate | None) -> str | Callable[[], Application]:
+    """What makes the application: workers, which are new programs, read the certificate themselves.
+
+    A single server has it from its parent, also when it is started again while the files are being renewed.
+    """
+    if settings.workers > 1:
+        return "tfaas.app:create_app_from_environment"
+    from tfaas.app import create_app_from_environment
+
+    return partial(create_app_from_environment, certificate)
 
 
 class Workers(Multiprocess):

@@ -301,12 +301,16 @@ def test_a_renewed_certificate_is_used_for_new_connections_once_it_is_whole(
             assert presented() == der(host)
             installed.certificate.write_text(text)
             assert presented() == der(host)  # the key is still that of the earlier one
+            earlier.sendall(PREDICT)
+            assert read_answers(earlier, 1).endswith(b"[321.0]")
             installed.key.unlink()
+            assert presented() == der(host)
+            ended = server.worker
+            ended.kill()
+            psutil.wait_procs([ended])
             assert presented() == der(host)
             shutil.copy(renewed.key, installed.key)
             assert presented() == der(renewed)
-            earlier.sendall(PREDICT)
-            assert read_answers(earlier, 1).endswith(b"[321.0]")
         log = server.log.read_text()
     assert "the earlier one stays in use: TLS certificate" in log
     assert "hostkey.pem does not match" in log
