@@ -19,13 +19,26 @@ READY_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def running_tfaas(*options: str) -> Iterator[str]:
+def running_tfaas(*options: str, scheme: str = "http") -> Iterator[str]:
     """`tfaas serve` on a free port with a data folder of its own; its URL."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         port = free_port()
         command = [BIN / "tfaas", "serve", "--port", str(port), "--data-dir", folder, "--log-level", "error", *options]
-        with _running(command, f"http://127.0.0.1:{port}", "/readyz") as url:
+        with _running(command, f"{scheme}://127.0.0.1:{port}", "/readyz") as url:
             yield url
+
+
+@contextlib.contextmanager
+def running_secure_tfaas() -> Iterator[str]:
+    """The same over TLS, with a certificate that this process and those it starts trust meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, contextlib.ExitStack() as undone:
+        pem = str(Path(folder) / "host.pem")
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", pem, "-out", pem]
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([*make, *names], check=True, capture_output=True)
+        undone.callback(os.environ.update, os.environ.copy())
+        os.environ |= {"SSL_CERT_FILE": pem, "X509_CERT_DIR": pem}
+        yield undone.enter_context(running_tfaas("--tls-certificate", pem, scheme="https"))
 
 
 @contextlib.contextmanager
