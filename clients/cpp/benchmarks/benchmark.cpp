@@ -139,13 +139,16 @@ tfaaspb::Predictions ask_over_a_connection_of_its_own(const std::string& url, co
     return predictions;
 }
 
-/// The same event as `kept`, in the manner of the original client: libcurl is set up, and a connection made, for each
-/// request.
+/// The same event as `kept`, in the manner of the original client: libcurl is set up, a connection made, and the names
+/// sent, for each request.
 void each(const Arguments& arguments) {
     tfaaspb::Row row;
     row.set_model(arguments.model);
     const auto event = make_events(1);
     row.mutable_value()->Add(event.begin(), event.end());
+    for (const auto& feature : model_of(arguments).features()) {
+        row.add_key(feature.name);
+    }
     const auto url = arguments.url + "/proto";
     std::cout << rate(arguments.count, [&] { ask_over_a_connection_of_its_own(url, row.SerializeAsString()); }) << '\n';
 }
