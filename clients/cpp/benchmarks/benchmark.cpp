@@ -146,7 +146,8 @@ void each(const Arguments& arguments) {
     row.set_model(arguments.model);
     const auto event = make_events(1);
     row.mutable_value()->Add(event.begin(), event.end());
-    for (const auto& feature : model_of(arguments).features()) {
+    const auto model = model_of(arguments);
+    for (const auto& feature : model.features()) {
         row.add_key(feature.name);
     }
     const auto url = arguments.url + "/proto";
