@@ -76,7 +76,8 @@ def _load(certificate: str, key: str) -> ssl.SSLContext:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
     except ssl.SSLError as error:
         raise InvalidRequest(
-            f"TLS certificate {certificate} is none: expected PEM with the certificate of the host, then its chain"
+            f"TLS certificate {certificate} can't be understood: expected PEM with the certificate of the host,"
+            " then its chain"
         ) from error
 
     def refuse_passphrase() -> NoReturn:
@@ -86,7 +87,7 @@ def _load(certificate: str, key: str) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, refuse_passphrase)
     except ssl.SSLError as error:
         if error.reason is None:
-            wrong = f"TLS key {key} is none: expected PEM with the private key of {certificate}"
+            wrong = f"TLS key {key} can't be understood: expected PEM with the private key of {certificate}"
         elif error.reason in MISMATCHES:
             wrong = f"TLS key {key} does not match: expected the private key of {certificate}"
         else:
